@@ -60,21 +60,16 @@ func (a Apply) Batch(commands []rsm.Command) rsm.Batch {
 }
 
 // Snapshot asks for a durable snapshot of an in-memory machine's current View.
-// Term and Config belong to Index, the applied index when this was emitted; the
-// executor takes the View that was published with the ApplyDone of that index.
-type Snapshot struct {
-	Group id.GroupID
-	Meta  raft.SnapshotMeta
-}
+type Snapshot struct{ Group id.GroupID }
 
-// SendSnapshot streams the state to a peer: the newest durable snapshot of an
-// in-memory machine, or a View of a durable one. Term goes into the frame.
-// Config tells which configuration is in force at an index.
+// SendSnapshot streams the current View to a peer. Term goes into the frame. The
+// executor knows the configuration in force at the View's index: it saw every
+// entry it applied.
 type SendSnapshot struct {
-	Group id.GroupID
-	To    id.NodeID
-	Term  id.Term
-	Meta  raft.SnapshotMeta // of the applied index when this was emitted
+	Group    id.GroupID
+	To       id.NodeID
+	Term     id.Term
+	MinIndex id.Index
 }
 
 // Install replaces a machine's state by the received snapshot, in the order of
@@ -146,9 +141,11 @@ type Answer struct {
 	Data []byte
 }
 
-// Status reports a group's soft state when it changed, for whoever shows it.
+// Status reports a group's state: with Client 0 when role, term, leader or
+// configuration changed, else as the answer to an Inspect.
 type Status struct {
 	Group  id.GroupID
+	Client ClientID
 	Status raft.Status
 }
 

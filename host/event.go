@@ -15,6 +15,7 @@ type Event interface{ event() }
 type ClientID uint64
 
 // Start opens a group. InMemory: its machine needs snapshots for durability.
+// Config.Self, Faults and Seal are the host's own and are overwritten.
 type Start struct {
 	Group    id.GroupID
 	Config   raft.Config
@@ -64,9 +65,16 @@ type Transfer struct {
 
 type Campaign struct{ Group id.GroupID }
 
-// Cancel forgets a client that went away: nothing is resolved for it any more.
-// Its proposal may still be applied.
+// Cancel ends a client's request now, with the truth: Refused if it certainly
+// has no effect yet and will have none (it waits for a leader, or is a read),
+// Unknown otherwise; its proposal may still be applied.
 type Cancel struct {
+	Group  id.GroupID
+	Client ClientID
+}
+
+// Inspect asks for a Status effect with the client's id.
+type Inspect struct {
 	Group  id.GroupID
 	Client ClientID
 }

@@ -31,6 +31,11 @@ type Config struct {
 	RetainBytes      int // applied and flushed log kept for slow followers. 64 MiB; beyond, they get a snapshot
 	Reads            int // reads waiting for a round; beyond, Overloaded. 100,000
 
+	// Seal fills Encoded of an entry this node appends as leader, and Data of a
+	// configuration entry, before anybody sees the entry. A pure function; nil
+	// leaves them empty (stories).
+	Seal func(*Entry)
+
 	Faults *faults.Set // nil outside the simulator, lab and stories
 }
 
