@@ -5,6 +5,9 @@
 // A machine cannot know the sequence number or the cause of what it emits: it
 // fills Kind, Rule and Fields; the host adds Node and Group; whoever records
 // (the simulated world, the flight recorder) adds Sequence, Time and Cause.
+//
+// Writer and Reader store a trace (docs/format/trace.md); Hash tells whether two
+// runs reported the same.
 package trace
 
 import "github.com/quorate/quorate/internal/id"
