@@ -10,7 +10,21 @@
 //     or ever (fsyncgate): the caller must not retry and go on.
 package vfs
 
-import "io"
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// ErrLocked is what Lock returns when somebody else holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// IsNoSpace tells whether err says that a file system or a quota is full. It is
+// the one failure a caller may survive, and only where it comes from Preallocate
+// or Create: nothing was promised yet.
+func IsNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 // FS is a file system. Names are slash-separated paths below a root the
 // implementation knows. Errors wrap io/fs's: errors.Is(err, fs.ErrNotExist),
