@@ -1,0 +1,56 @@
+# quorate: what a developer and CI run. `check` never writes to the tree, `fix` does.
+# A step that cannot run fails and says why; nothing is skipped silently.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# CGO_ENABLED=0 is the build that ships and the build that is measured.
+export CGO_ENABLED := 0
+
+step := .ci/step
+have = $(foreach p,$(1),$(if $(wildcard $(p)/*.go),./$(p)))
+
+# What must build for a browser: every machine and what the simulator needs.
+# internal/arch decides which these are and compares; names without a package yet
+# are left out.
+PURE := internal/id internal/assert internal/faults trace quorum membership raft rsm wire vfs wal snapshot host host/exec kv/engine kv/engine/mem kv/mvcc kv/lease kv/auth kv/watch kv sim check sim/cluster lab
+# Packages with goroutines, without Pebble (it has its own race runs).
+RACE := vfs wal snapshot transport host/exec host/run . server sim api/etcd api/http api/web
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: check
+check: ## everything that must be green before a change lands (under 15 minutes on 2 cores)
+	@$(step) "format" .ci/format
+	@$(step) "generated files" .ci/generated
+	@$(step) "vet" go vet ./...
+	@$(step) "browser builds" $(MAKE) wasm
+	@$(step) "tests, and what of the mission they show" $(MAKE) mission
+	@$(step) "race detector" $(MAKE) race
+	@printf '\nall green\n'
+
+.PHONY: fix
+fix: ## write what check would complain about: format, generated files
+	gofmt -l -w .
+	go generate ./...
+
+.PHONY: test
+test: ## the tests, as the README runs them
+	go test ./...
+
+.PHONY: race
+race: ## the packages with goroutines under the race detector (needs a C compiler)
+	@command -v gcc >/dev/null || { echo "the race detector needs a C compiler: install gcc"; exit 1; }
+	CGO_ENABLED=1 go test -race $(sort $(call have,$(RACE)))
+
+.PHONY: wasm
+wasm: ## build the pure packages for the browser
+	GOOS=js GOARCH=wasm go build $(call have,$(PURE))
+
+.PHONY: mission
+mission: ## run the tests and list what shows each behaviour of docs/MISSION.md
+	go run ./internal/mission

@@ -1,0 +1,138 @@
+package arch
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// real is the tree of this module, read once.
+var real = sync.OnceValues(func() (*tree, error) {
+	root, err := moduleRoot(".")
+	if err != nil {
+		return nil, err
+	}
+	return readTree(root)
+})
+
+func theTree(t *testing.T) *tree {
+	t.Helper()
+	tree, err := real()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tree.packages) < 5 {
+		t.Fatalf("only %d packages found", len(tree.packages))
+	}
+	return tree
+}
+
+// theChecker gives types to the tree.
+var theChecker = sync.OnceValues(func() (*checker, error) {
+	tree, err := real()
+	if err != nil {
+		return nil, err
+	}
+	return newChecker(tree, tree.othersImports(append(tree.machines(), "wal", "rsm")))
+})
+
+func typed(t *testing.T) *checker {
+	t.Helper()
+	c, err := theChecker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func report(t *testing.T, found []Finding) {
+	t.Helper()
+	for _, f := range found {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestTableHasNoArrowUp(t *testing.T) { report(t, checkTable()) }
+
+func TestImportsGoDownTheTable(t *testing.T) { report(t, checkImports(theTree(t))) }
+
+func TestWhatRunsInABrowserHasNoForeignCode(t *testing.T) { report(t, checkClosures(theTree(t))) }
+
+func TestStyle(t *testing.T) { report(t, checkStyle(theTree(t))) }
+
+func TestMachinesOnlyDecide(t *testing.T) {
+	c := typed(t)
+	for _, path := range theTree(t).machines() {
+		t.Run(path, func(t *testing.T) { report(t, checkMachine(c, path)) })
+	}
+}
+
+// M80: library and application are layers, and the application supplies storage
+// and machine (inversion of control). What the library needs of an application
+// are interfaces in rsm; nothing below the store knows who implements them.
+func TestLibraryKnowsNoApplicationM80(t *testing.T) {
+	tree := theTree(t)
+	for _, p := range tree.sorted() {
+		row, ok := placeOf(p.path)
+		if !ok || row.layer > groups {
+			continue
+		}
+		for _, to := range tree.importsOf(p.path) {
+			if path, ours := firstParty(to); ours {
+				if target, ok := placeOf(path); !ok || target.layer > groups {
+					t.Errorf("%s imports %s: the library would know the application", p.path, path)
+				}
+			}
+		}
+	}
+	c := typed(t)
+	for _, name := range []string{"rsm.Machine", "rsm.Durable", "rsm.View"} {
+		n := c.named(name)
+		if n == nil {
+			t.Fatalf("%s is gone: what does the application supply now?", name)
+		}
+		if !isInterface(n) {
+			t.Errorf("%s is not an interface: the application could not supply it", name)
+		}
+		for _, path := range []string{"raft", "host"} {
+			for _, implementer := range implementers(c, path, n) {
+				t.Errorf("%s implements %s: that is the application's", implementer, name)
+			}
+		}
+	}
+}
+
+func TestSoftStateIsNotPersistedM81(t *testing.T) { report(t, checkPersisted(typed(t))) }
+
+func TestLayersTalkByMessagesM82(t *testing.T) { report(t, checkMessages(typed(t))) }
+
+// The Makefile lists what must build for a browser; the table is where that is
+// decided.
+func TestMakefileBuildsEveryPurePackageForTheBrowser(t *testing.T) {
+	root, err := moduleRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for line := range strings.Lines(string(text)) {
+		if list, ok := strings.CutPrefix(line, "PURE :="); ok {
+			listed = strings.Fields(list)
+		}
+	}
+	for _, p := range theTree(t).sorted() {
+		row, ok := placeOf(p.path)
+		if !ok || !row.machine && !row.seeded && !row.wasm || len(p.productive()) == 0 {
+			continue
+		}
+		if !slices.Contains(listed, p.path) && !slices.ContainsFunc(listed, func(l string) bool { return covers(l, p.path) }) {
+			t.Errorf("%s is to build for a browser, but PURE in the Makefile does not list it", p.path)
+		}
+	}
+}
