@@ -39,10 +39,10 @@ func (v *View) ClusterVersion() (ClusterVersion, error) { return readClusterVers
 // it: the newest at the revision before the event's; nil if there was none or
 // that revision has been compacted.
 func (v *View) Prev(e *mvcc.Event) (*mvcc.KeyValue, error) {
-	if e.PrevRevision == 0 || e.KV.ModRevision-1 < v.CompactRevision() {
-		return nil, nil
+	if e.Type == mvcc.EventPut && e.KV.Version == 1 {
+		return nil, nil // it replaced nothing: no need to look
 	}
-	return v.At(e.KV.Key, e.PrevRevision)
+	return v.At(e.KV.Key, e.KV.ModRevision-1)
 }
 
 // WriteTo writes the whole state as a snapshot stream. See snapshot.go.
