@@ -20,7 +20,11 @@
 // nil Upper bound means "to the end". Keys and values handed in are copied.
 package engine
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
 
 // ErrClosed is returned by calls on an engine that was closed.
 var ErrClosed = errors.New("engine: closed")
@@ -83,8 +87,8 @@ type Snapshot interface {
 // Stats is a rough picture for metrics and quota decisions that are not
 // replicated. Everything is in bytes.
 type Stats struct {
-	DiskBytes     int64 // files on disk, old versions included; 0 for mem
-	MemoryBytes   int64 // tables and caches held in memory
+	DiskBytes      int64 // files on disk, old versions included; 0 for mem
+	MemoryBytes    int64 // tables and caches held in memory
 	UnflushedBytes int64 // committed and not yet durable
 }
 
@@ -130,3 +134,15 @@ func PrefixEnd(prefix []byte) []byte {
 
 // Prefix returns the span of all keys with the prefix.
 func Prefix(prefix []byte) Span { return Span{Lower: prefix, Upper: PrefixEnd(prefix)} }
+
+// CheckReplacement judges the next key of a Replace: within the span and greater
+// than the key before it. For implementations.
+func CheckReplacement(span Span, key, last []byte, first bool) error {
+	if bytes.Compare(key, span.Lower) < 0 || span.Upper != nil && bytes.Compare(key, span.Upper) >= 0 {
+		return fmt.Errorf("engine: row %x to install lies outside of %x…%x", key, span.Lower, span.Upper)
+	}
+	if !first && bytes.Compare(last, key) >= 0 {
+		return fmt.Errorf("engine: rows to install are out of order: %x after %x", key, last)
+	}
+	return nil
+}

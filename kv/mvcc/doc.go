@@ -18,8 +18,8 @@
 // replica comes to; any other error is the storage's and must stop the group.
 // An Update that returned such an error must be closed, not committed.
 //
-//	Invariant: the revision grows by one for each request that changed a key, and
-//	a key is written at most once in a revision.
+//	Invariant: the revision grows by one for each request that changed a key; the
+//	changes within a revision are ordered by their sub revision.
 //
 // Store and Update belong to one goroutine. A View is immutable: any goroutine
 // may read it, also while the store moves on. This package is a machine: it

@@ -27,9 +27,6 @@ const (
 type Event struct {
 	Type EventType
 	KV   KeyValue
-	// PrevRevision is the mod revision of the version that this event replaced, 0
-	// if the key did not exist: the previous value is View.At(key, PrevRevision).
-	PrevRevision int64
 }
 
 // SortOrder and SortTarget have etcd's numbers.
