@@ -11,19 +11,70 @@
 //   - After a failed write or sync every later call fails with ErrPoisoned: no
 //     retry, no silent continue.
 //
-// # Signatures (the seam; see docs/decisions/0001-signatures.md)
+// # Use
 //
-//	func Open(fs vfs.FS, dir string, o Options) (*Log, []GroupState, error)
-//	func (l *Log) Append(batch []Record) error                  // one writer; buffered until Sync's write is done
-//	func (l *Log) Sync() error
-//	func (l *Log) Release() (removed int, err error)            // delete segments nobody needs; by the writer
-//	func (l *Log) Read(g id.GroupID, from, to id.Index, limitBytes int) ([]raft.Entry, error) // [from, to), any goroutine
-//	func (l *Log) Bytes() int64                                 // on disk
-//	func (l *Log) Close() error
+//	l, groups, err := wal.Open(fs, dir, wal.Options{})
+//	err = l.Append(batch)   // all of it or nothing; readable at once
+//	err = l.Sync()          // one write and one fsync for everything appended since the last
+//	err = l.Idle()          // when nothing is left to write: the watermark, no fsync
+//	n, err := l.Release()   // after cuts: give back segments nobody needs
+//	entries, err := l.Read(group, from, to, limitBytes) // any goroutine, any time
 //
-// Errors: ErrCorrupt{File, Offset, Why}, ErrForeign{Dir, Why}, ErrVersion{File,
-// Found, Known}, ErrLocked, ErrNoSpace (refusable: nothing was written, the log
-// goes on), ErrPoisoned{Cause}, ErrGone (Read before the start).
+// Append, Sync, Idle, Release and Close belong to one writer. Group commit is the
+// caller's: whatever is appended before a Sync shares it.
+//
+// Errors: *ErrCorrupt, *ErrForeign, *ErrVersion, ErrLocked from Open; ErrNoSpace
+// from Append (nothing was written, the log goes on); *ErrPoisoned from everything
+// after a failed write or sync; ErrGone from Read.
+//
+// # The log
+//
+//	00000007.wal            00000008.wal            00000009.wal
+//	┌──────┬────┬────┬──┐   ┌──────┬────┬────┬──┐   ┌──────┬──────────┐
+//	│header│ ▓▓ │ ▓▓ │00│──▶│header│ ▓▓ │ ▓░ │00│   │header│ zeros    │
+//	└──────┴────┴────┴──┘   └──────┴────┴────┴──┘   └──────┴──────────┘
+//	  sealed                  active: ▓ synced ░ not  ahead: reserved
+//
+// A frame (▓) is one batch: a header and the records of any groups. Its header
+// says how far the log was durable when it was written, the watermark. A segment
+// file is reserved, with its header and its name durable, before it is used, one
+// ahead. While none can be reserved the last eighth of the active segment is kept
+// for records without entries: votes, cuts and drops still work on a full disk.
+// docs/format/wal.md has the bytes.
+//
+// # Recovery
+//
+//  1. Refuse a directory that holds anything but a log; take the lock.
+//  2. Open the segments; they are numbered without a gap, their headers are good,
+//     of one log, of a known version, and the files are as long as these say.
+//  3. Remove a segment that was being prepared: it never had its name.
+//  4. Take up frames in order while each one's checksum continues the last one's,
+//     across segments by the link record that begins every segment.
+//  5. At the first place p without a good frame, look at every frame header behind
+//     p, in this and later segments. If one of them says that the log was durable
+//     past p, this is corruption: stop, change nothing. Otherwise p is the end.
+//  6. Clear everything behind p, so that no lost frame can come back behind equal
+//     bytes; remove later segments unless they are empty.
+//  7. Sync: what was read may have been in the page cache only.
+//  8. Check that the log begins where the newest header says it must, and that
+//     every group's entries reach back to its start.
+//
+// A crash inside recovery is followed by the same recovery: step 6 only takes away
+// bytes that prove nothing, 3 and 6 remove files from the end.
+//
+// # Assumptions about disks
+//
+//   - Bytes synced without an error are there after a crash, at their place;
+//     their rot is rare and independent (a checksum finds it).
+//   - A write changes no byte outside its range, even if the power fails during
+//     it (power-safe overwrite). Within its range anything may be found.
+//   - Unsynced writes may survive in any order and selection.
+//   - A synced directory holds its names; a rename is whole or not at all.
+//   - A failed sync says that nothing unsynced can be known or saved any more.
+//
+// The stated limit: if the very last batch rots and no header was written behind
+// it (the writer was never idle and wrote nothing more), it looks like a torn tail
+// and is cut.
 package wal
 
 import (
