@@ -45,7 +45,8 @@ func (x *Expirer) writeDown(now id.Time, out []Effect) []Effect {
 		return out
 	}
 	slices.SortFunc(batch, func(a, b *held) int { return cmp.Compare(a.ID, b.ID) })
-	p := ProposeCheckpoint{Term: x.term, Checkpoints: make([]Checkpoint, len(batch))}
+	x.proposals++
+	p := ProposeCheckpoint{Number: x.proposals, Term: x.term, Checkpoints: make([]Checkpoint, len(batch))}
 	for i, h := range batch {
 		p.Checkpoints[i] = Checkpoint{ID: h.ID}
 		if h.state == living {
@@ -64,13 +65,49 @@ func (x *Expirer) checkpointed(now id.Time, e Checkpointed) {
 		return
 	}
 	h.Remaining = e.Remaining
-	if x.term != 0 && h.state == living && h.deadline.Sub(now) > x.options.CheckpointInterval {
+	if x.term == 0 {
+		return
+	}
+	if e.Remaining == 0 {
+		x.cleared(now, h)
+	} else if h.state == living && h.deadline.Sub(now) > x.options.CheckpointInterval {
 		x.checkpoints.set(&h.checkpoint, now.Add(x.options.CheckpointInterval))
 	}
 }
 
-// checkpointDone lets the renewals go that waited for a clear.
-func (x *Expirer) checkpointDone(now id.Time, ok bool, out []Effect) []Effect {
+// cleared takes notice of a cleared checkpoint. One that an earlier leader
+// proposed may be applied only after this one was promoted, and a client may
+// already rely on the whole TTL: the lease must not end by what the table said
+// at the promotion.
+func (x *Expirer) cleared(now id.Time, h *held) {
+	if h.clearProposed {
+		return // our own: checkpointDone goes on
+	}
+	deadline := max(h.deadline, after(now, h.TTL))
+	switch h.state {
+	case living:
+		x.live(now, h, deadline)
+	case renewing, clearing:
+		h.deadline = deadline
+	case over:
+		x.unlist(h)
+		x.live(now, h, deadline)
+		if h.renewals, h.late = h.late, nil; len(h.renewals) > 0 {
+			x.waitForOffice(h)
+		}
+	case revoking:
+		// The office was confirmed, so everything of earlier leaders was applied.
+		// This is our own clear whose outcome was unknown: nobody was promised
+		// anything by it.
+	}
+}
+
+// checkpointDone lets the renewals go that waited for a clear. The end of a
+// proposal of an earlier office is ignored.
+func (x *Expirer) checkpointDone(now id.Time, e CheckpointDone, out []Effect) []Effect {
+	if x.checkpointInFlight == nil || e.Number != x.proposals {
+		return out
+	}
 	batch := x.checkpointInFlight
 	x.checkpointInFlight = nil
 	for _, h := range batch {
@@ -78,7 +115,7 @@ func (x *Expirer) checkpointDone(now id.Time, ok bool, out []Effect) []Effect {
 			continue // revoked meanwhile; its renewals were answered
 		}
 		switch {
-		case h.clearProposed && ok:
+		case h.clearProposed && e.OK:
 			// The clear lies behind every checkpoint this office proposed, and those
 			// of earlier offices were applied before the round that let the renewal in:
 			// nothing smaller can follow.
@@ -88,7 +125,7 @@ func (x *Expirer) checkpointDone(now id.Time, ok bool, out []Effect) []Effect {
 			h.clearProposed = false
 			out = x.answer(h, RenewUnavailable, out)
 			x.live(now, h, h.deadline)
-		case h.state == living && !ok:
+		case h.state == living && !e.OK:
 			x.checkpoints.set(&h.checkpoint, now.Add(x.options.RetryAfter))
 		}
 	}

@@ -47,9 +47,13 @@ type OfficeConfirmed struct {
 // unknown. It is tried again. Success comes as Revoked.
 type RevokeFailed struct{ ID ID }
 
-// CheckpointDone ends a ProposeCheckpoint, after the Checkpointed events it
-// caused. OK is false when it was refused or its outcome is unknown.
-type CheckpointDone struct{ OK bool }
+// CheckpointDone ends the ProposeCheckpoint with this Number, after the
+// Checkpointed events it caused. OK is false when it was refused, ignored, or
+// its outcome is unknown.
+type CheckpointDone struct {
+	Number uint64
+	OK     bool
+}
 
 func (Granted) event()         {}
 func (Revoked) event()         {}
@@ -99,6 +103,7 @@ type ProposeRevoke struct {
 // ProposeCheckpoint proposes remaining TTLs, sorted by ID, as ProposeRevoke
 // proposes. It ends in CheckpointDone; at most one is in flight.
 type ProposeCheckpoint struct {
+	Number      uint64
 	Term        id.Term
 	Checkpoints []Checkpoint
 }

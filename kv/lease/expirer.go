@@ -30,7 +30,8 @@ type Expirer struct {
 	revokesInFlight int
 
 	clears             []*held // leases whose checkpoint must be cleared before a renewal counts
-	checkpointInFlight []*held // of the proposal in flight; nil: none
+	proposals          uint64  // number of the newest ProposeCheckpoint
+	checkpointInFlight []*held // what it is about; nil: none is in flight
 	renewalsWaiting    int
 }
 
@@ -46,7 +47,9 @@ type held struct {
 	// remaining TTL smaller than what a renewal promises.
 	dirty         bool
 	clearProposed bool     // the proposal in flight clears this lease's checkpoint
+	asked         bool     // the round in flight is for renewals of this lease
 	renewals      []uint64 // requests that came in time, waiting for the office or a clear
+	later         []uint64 // requests that came in time, after the round for renewals began
 	late          []uint64 // requests that came after the end, waiting for the revoke
 	due           timer
 	checkpoint    timer
@@ -152,7 +155,7 @@ func (x *Expirer) handle(now id.Time, e Event, out []Effect) []Effect {
 	case RevokeFailed:
 		x.revokeFailed(now, e.ID)
 	case CheckpointDone:
-		out = x.checkpointDone(now, e.OK, out)
+		out = x.checkpointDone(now, e, out)
 	default:
 		assert.Fail("lease: unknown event %T", e)
 	}
@@ -163,8 +166,7 @@ func (x *Expirer) handle(now id.Time, e Event, out []Effect) []Effect {
 // before the client hears of it.
 func (x *Expirer) grant(now id.Time, l Lease) {
 	h := &held{Lease: l}
-	h.due = timer{lease: h, position: -1}
-	h.checkpoint = timer{lease: h, position: -1}
+	h.reset()
 	if old, ok := x.leases[l.ID]; ok {
 		assert.Fail("lease %x granted twice (TTL %d, then %d)", l.ID, old.TTL, l.TTL)
 	}
@@ -172,6 +174,13 @@ func (x *Expirer) grant(now id.Time, l Lease) {
 	if x.term != 0 {
 		x.live(now, h, after(now, l.Left()))
 	}
+}
+
+// reset forgets what only a leader knows of h.
+func (h *held) reset() {
+	*h = held{Lease: h.Lease}
+	h.due = timer{lease: h, position: -1}
+	h.checkpoint = timer{lease: h, position: -1}
 }
 
 // live gives h until deadline.
@@ -197,10 +206,16 @@ func (x *Expirer) forget(lease ID, out []Effect) []Effect {
 	if h.state == revoking {
 		x.revokesInFlight--
 	}
+	x.unlist(h)
+	return x.answer(h, RenewMissing, out)
+}
+
+// unlist takes h out of the lists its state may have put it in.
+func (x *Expirer) unlist(h *held) {
 	without := func(s []*held) []*held {
 		return slices.DeleteFunc(s, func(o *held) bool { return o == h })
 	}
-	switch h.state { // only the lists h can be in: most revokes touch none of them
+	switch h.state {
 	case renewing:
 		x.renewing, x.asked.renewing = without(x.renewing), without(x.asked.renewing)
 	case clearing:
@@ -209,12 +224,11 @@ func (x *Expirer) forget(lease ID, out []Effect) []Effect {
 		x.expired, x.asked.expired = without(x.expired), without(x.asked.expired)
 		x.revocable = without(x.revocable)
 	}
-	return x.answer(h, RenewMissing, out)
 }
 
 // answer ends every renewal of h that waits.
 func (x *Expirer) answer(h *held, outcome RenewOutcome, out []Effect) []Effect {
-	for _, requests := range [][]uint64{h.renewals, h.late} {
+	for _, requests := range [...][]uint64{h.renewals, h.later, h.late} {
 		for _, r := range requests {
 			e := Renewed{Request: r, ID: h.ID, Outcome: outcome}
 			if outcome == RenewOK {
@@ -224,7 +238,7 @@ func (x *Expirer) answer(h *held, outcome RenewOutcome, out []Effect) []Effect {
 		}
 		x.renewalsWaiting -= len(requests)
 	}
-	h.renewals, h.late = nil, nil
+	h.renewals, h.later, h.late = nil, nil, nil
 	return out
 }
 
@@ -243,11 +257,10 @@ func (x *Expirer) demote(out []Effect) []Effect {
 	for _, lease := range slices.Sorted(maps.Keys(x.leases)) {
 		h := x.leases[lease]
 		out = x.answer(h, RenewNotLeader, out)
-		h.state, h.dirty, h.clearProposed, h.deadline = living, false, false, 0
-		h.due.position, h.checkpoint.position = -1, -1
+		h.reset()
 	}
 	assert.That(x.renewalsWaiting == 0, "lease: %d renewals wait for nothing", x.renewalsWaiting)
-	*x = Expirer{options: x.options, leases: x.leases, round: x.round}
+	*x = Expirer{options: x.options, leases: x.leases, round: x.round, proposals: x.proposals}
 	return out
 }
 

@@ -26,19 +26,27 @@ func (x *Expirer) renew(now id.Time, e Renew, out []Effect) []Effect {
 	case h.state == over || h.state == revoking || h.state == living && h.deadline <= now:
 		h.late = append(h.late, e.Request)
 	case h.state == living:
-		h.state = renewing
 		h.renewals = append(h.renewals, e.Request)
-		x.due.stop(&h.due)
-		x.checkpoints.stop(&h.checkpoint)
-		x.renewing = append(x.renewing, h)
+		x.waitForOffice(h)
+	case h.state == renewing && !h.asked:
+		h.renewals = append(h.renewals, e.Request)
 	default:
-		// Renewing or clearing already. The promise is made from a later moment
-		// than this request, but the office may have been confirmed before it: the
-		// promise counts from the confirmation, which a later leader's extension
-		// begins after, so it covers this request too.
-		h.renewals = append(h.renewals, e.Request)
+		// The round that confirms the office has begun without this request:
+		//
+		//	n1's round is confirmed at 1.0 s, n2 is elected at 1.1 s and gives the
+		//	lease until 1.1 + TTL. A request that reaches n1 at 1.2 s and is answered
+		//	by that round would be promised 1.2 + TTL.
+		h.later = append(h.later, e.Request)
 	}
 	return out
+}
+
+// waitForOffice makes h part of the next round. It cannot run out meanwhile.
+func (x *Expirer) waitForOffice(h *held) {
+	h.state = renewing
+	x.due.stop(&h.due)
+	x.checkpoints.stop(&h.checkpoint)
+	x.renewing = append(x.renewing, h)
 }
 
 // confirm begins a read round when something waits for one and none is in flight.
@@ -48,6 +56,9 @@ func (x *Expirer) confirm(out []Effect) []Effect {
 	}
 	x.asked = asked{renewing: x.renewing, expired: x.expired}
 	x.renewing, x.expired = nil, nil
+	for _, h := range x.asked.renewing {
+		h.asked = true
+	}
 	x.round++
 	x.roundInFlight = true
 	return append(out, ConfirmOffice{Round: x.round})
@@ -62,6 +73,7 @@ func (x *Expirer) officeConfirmed(now id.Time, e OfficeConfirmed, out []Effect) 
 	a := x.asked
 	x.asked, x.roundInFlight = asked{}, false
 	for _, h := range a.renewing {
+		h.asked = false
 		switch {
 		case !e.OK:
 			out = x.answer(h, RenewNotLeader, out)
@@ -88,7 +100,14 @@ func (x *Expirer) officeConfirmed(now id.Time, e OfficeConfirmed, out []Effect) 
 func (x *Expirer) promise(now id.Time, h *held, out []Effect) []Effect {
 	assert.That(!h.dirty && h.Remaining == 0, "lease %x renewed with a checkpoint of %d s behind it", h.ID, h.Remaining)
 	x.live(now, h, after(now, h.TTL))
-	return x.answer(h, RenewOK, out)
+	later := h.later
+	h.later = nil
+	out = x.answer(h, RenewOK, out)
+	if len(later) > 0 {
+		h.renewals = later
+		x.waitForOffice(h)
+	}
+	return out
 }
 
 // propose revokes as many expired leases as there is room for.
