@@ -1,8 +1,10 @@
 package arch
 
 import (
+	"go/ast"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -136,3 +138,96 @@ func TestMakefileBuildsEveryPurePackageForTheBrowser(t *testing.T) {
 		}
 	}
 }
+
+// M66: the glossary maps each of the nineteen kinds of message of etcd's raft to
+// what stands for it here, and what it names exists. In the other direction,
+// every message of ours is in the glossary.
+func TestNineteenMessageKindsHaveTheirCounterpartM66(t *testing.T) {
+	root, err := moduleRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs/GLOSSARY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := strings.Fields("Hup Beat Prop App AppResp Vote VoteResp Snap Heartbeat HeartbeatResp Unreachable SnapStatus CheckQuorum TransferLeader TimeoutNow ReadIndex ReadIndexResp PreVote PreVoteResp")
+	found := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		columns := strings.Split(line, "|")
+		if len(columns) != 5 || !strings.HasPrefix(columns[1], " Msg") {
+			continue
+		}
+		kind := strings.TrimPrefix(strings.TrimSpace(columns[1]), "Msg")
+		if !slices.Contains(kinds, kind) || found[kind] {
+			t.Errorf("%s is unknown or stands there twice", kind)
+		}
+		found[kind] = true
+		if !strings.Contains(columns[3], "`raft") {
+			t.Errorf("%s: no counterpart is named", kind)
+		}
+	}
+	if len(found) != len(kinds) {
+		t.Errorf("%d of %d kinds are in the glossary: %v", len(found), len(kinds), found)
+	}
+	c := typed(t)
+	for _, name := range codeNames.FindAllString(string(text), -1) {
+		pkg, rest, _ := strings.Cut(strings.Trim(name, "`"), ".")
+		typeName, _, _ := strings.Cut(rest, ".")
+		if c.named(pkg+"."+typeName) == nil {
+			t.Errorf("the glossary names %s, which does not exist", name)
+		}
+	}
+	for _, m := range implementations(c.named("raft.Message")) {
+		if !strings.Contains(string(text), "`"+shortName(m)+"`") {
+			t.Errorf("%s is not in the glossary", shortName(m))
+		}
+	}
+}
+
+// codeNames are names of our packages as pages write them: `raft.Append`.
+var codeNames = regexp.MustCompile("`(?:raft|host|wal|rsm|id|membership|quorum|trace|sim)\\.[A-Z][A-Za-z.]*`")
+
+// Pages name files and tests; what they name exists.
+func TestPagesNameWhatExists(t *testing.T) {
+	root, err := moduleRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, tests := map[string]bool{}, map[string]bool{}
+	for _, p := range theTree(t).packages {
+		for _, f := range p.files {
+			files[f.name] = true
+			for _, d := range f.ast.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && f.test {
+					tests[fn.Name.Name] = true
+				}
+			}
+		}
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatal(pages, err)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range fileNames.FindAllStringSubmatch(string(text), -1) {
+			if !files[m[1]] {
+				t.Errorf("%s names %s, which does not exist", filepath.Base(page), m[1])
+			}
+		}
+		for _, name := range testNames.FindAllString(string(text), -1) {
+			if !tests[name] {
+				t.Errorf("%s names %s, which does not exist", filepath.Base(page), name)
+			}
+		}
+	}
+}
+
+var (
+	fileNames = regexp.MustCompile("`([a-z0-9_/]+\\.go)`")
+	testNames = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+`)
+)

@@ -170,6 +170,9 @@ func walk(t types.Type, way string, seen map[types.Type]bool, visit func(t types
 // checkMachine reports.
 func (c *checker) named(name string) types.Type {
 	pkg, typeName, _ := strings.Cut(name, ".")
+	if c.tree.packages["internal/"+pkg] != nil {
+		pkg = "internal/" + pkg
+	}
 	if c.tree.packages[pkg] == nil {
 		return nil
 	}
