@@ -10,21 +10,34 @@ import (
 // Effect is what a pass asks of the world.
 type Effect interface{ effect() }
 
-// Persist is everything a pass writes, for all groups. At most one per pass, and
-// it comes first. Tokens grow by one; completion comes back as Durable. With
-// MustSync false the records may wait for the next batch that syncs.
+// Persist is everything a pass writes, for all groups, in this order. At most one
+// per pass, and it comes first. Tokens grow by one; completion comes back as
+// Durable. With MustSync false the writes may wait for the next batch that syncs.
 type Persist struct {
 	Token    id.Token
 	MustSync bool
-	Groups   []GroupWrite
+	Writes   []GroupWrite
 }
 
-// GroupWrite is one group's part of a Persist.
+// GroupWrite is one change to one group's log.
 type GroupWrite struct {
-	Group   id.GroupID
-	Hard    raft.HardState
-	Entries []raft.Entry // they replace everything from Entries[0].Index on
+	Group    id.GroupID
+	Kind     WriteKind
+	Hard     raft.HardState    // WriteAppend, WriteReset
+	Entries  []raft.Entry      // WriteAppend: they replace everything from Entries[0].Index on
+	Start    raft.LogStart     // WriteStart, WriteReset
+	Snapshot raft.SnapshotMeta // WriteIntent
 }
+
+// WriteKind says what a GroupWrite does.
+type WriteKind uint8
+
+const (
+	WriteAppend WriteKind = iota + 1
+	WriteStart            // the log up to Start.Index may go
+	WriteIntent           // the installation of Snapshot begins
+	WriteReset            // it is done: the log is empty and begins behind Start.Index
+)
 
 // Send gives a message to the network now: what it depends on is durable.
 type Send struct {
@@ -72,20 +85,13 @@ type SendSnapshot struct {
 	MinIndex id.Index
 }
 
-// Install replaces a machine's state by the received snapshot, in the order of
-// DESIGN 9. The log then starts behind it.
+// Install replaces a machine's state by the received snapshot and makes that
+// durable. The intent is durable when this is emitted, and the log's new start is
+// written when it is done: the order of DESIGN 9 is this machine's.
 type Install struct {
 	Group    id.GroupID
-	Token    id.Token
 	From     id.NodeID
-	Hard     raft.HardState
 	Snapshot raft.SnapshotMeta
-}
-
-// Cut lets the log go up to Start.Index.
-type Cut struct {
-	Group id.GroupID
-	Start raft.LogStart
 }
 
 // Outcome is one of the three ends of a request (DESIGN 15).
@@ -171,7 +177,6 @@ func (Apply) effect()        {}
 func (Snapshot) effect()     {}
 func (SendSnapshot) effect() {}
 func (Install) effect()      {}
-func (Cut) effect()          {}
 func (Resolve) effect()      {}
 func (ReadAt) effect()       {}
 func (Ask) effect()          {}

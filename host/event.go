@@ -119,10 +119,10 @@ type SnapshotSent struct {
 	OK    bool
 }
 
-// Installed answers an Install.
+// Installed answers an Install: the machine's state is the snapshot's, durably.
 type Installed struct {
 	Group id.GroupID
-	Token id.Token // of the Install
+	Index id.Index // of the snapshot
 	Err   error    // halts the group
 }
 
@@ -138,6 +138,7 @@ type Asked struct {
 
 // Answered ends an Ask. Unknown: no answer came.
 type Answered struct {
+	From    id.NodeID // whom the Ask went to
 	ID      uint64
 	Data    []byte
 	Unknown bool
@@ -152,6 +153,7 @@ func (Change) event()        {}
 func (Transfer) event()      {}
 func (Campaign) event()      {}
 func (Cancel) event()        {}
+func (Inspect) event()       {}
 func (Durable) event()       {}
 func (DiskFailed) event()    {}
 func (Loaded) event()        {}
