@@ -16,12 +16,14 @@ have = $(foreach p,$(1),$(if $(wildcard $(p)/*.go),./$(p)))
 # internal/arch decides which these are and compares; names without a package yet
 # are left out.
 PURE := internal/id internal/assert internal/faults trace quorum membership raft rsm wire vfs wal snapshot host host/exec kv/engine kv/engine/mem kv/mvcc kv/lease kv/auth kv/watch kv sim check sim/cluster lab
+# Modules of their own: what they need must not reach the product's go.mod.
+MODULES := $(patsubst %/go.mod,%,$(wildcard */go.mod))
 # Packages with goroutines, without Pebble (it has its own race runs).
-RACE := vfs wal snapshot transport host/exec host/run . server sim api/etcd api/http api/web
+RACE := vfs wal snapshot transport host/exec host/run . server api/etcd api/http api/web
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): ## /\1\t/' | expand -t 12
 
 .PHONY: check
 check: ## everything that must be green before a change lands (under 15 minutes on 2 cores)
@@ -30,6 +32,9 @@ check: ## everything that must be green before a change lands (under 15 minutes 
 	@$(step) "vet" go vet ./...
 	@$(step) "browser builds" $(MAKE) wasm
 	@$(step) "tests, and what of the mission they show" $(MAKE) mission
+	@$(step) "200 simulator seeds" $(MAKE) seeds
+	@$(step) "the same 500 requests to quorate and etcd" $(MAKE) compare REQUESTS=500
+	@$(step) "modules of their own: $(MODULES)" $(MAKE) modules
 	@$(step) "race detector" $(MAKE) race
 	@printf '\nall green\n'
 
@@ -54,3 +59,22 @@ wasm: ## build the pure packages for the browser
 .PHONY: mission
 mission: ## run the tests and list what shows each behaviour of docs/MISSION.md
 	go run ./internal/mission
+
+.PHONY: modules
+modules: ## vet and test the modules of their own
+	@for m in $(MODULES); do echo "$$m"; (cd $$m && go vet ./... && go test ./...); done
+
+.PHONY: seeds
+seeds: SEEDS ?= 200
+seeds: ## run simulator seeds (SEEDS=200)
+	go run ./cmd/quorate sim --seeds $(SEEDS)
+
+.PHONY: compare
+compare: REQUESTS ?= 10000
+compare: SEED ?= 1
+compare: ## the same generated requests to quorate and etcd (REQUESTS=10000 SEED=1)
+	cd compare && go run . --requests $(REQUESTS) --seed $(SEED)
+
+.PHONY: failover
+failover: ## kill the leader 20 times under load and check what clients saw
+	cd bench && go run ./failover
