@@ -68,6 +68,7 @@ var table = []place{
 
 	// host: for host.Outcome, until the public face has an outcome of its own.
 	{path: "server", layer: service, uses: []string{".", "kv/...", "host"}, promise: "use cases; it uses the library as any program would"},
+	{path: "server/servertest", layer: service, uses: []string{"server", "kv/..."}, promise: "a group of one in memory, for tests of the service"},
 	{path: "api/etcd", layer: service, uses: []string{"server", "kv/..."}, promise: "etcd's gRPC surface"},
 	{path: "api/http", layer: service, uses: []string{"server", "kv/..."}, promise: "the plain door, health, metrics"},
 	{path: "api/web", layer: service, uses: []string{"server"}, promise: "pages; what they show is handed in"},
