@@ -2,7 +2,8 @@ package sim
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/quorate/quorate/internal/id"
@@ -98,12 +99,7 @@ var lossNames = []string{"none", "all", "prefix", "random", "torn"}
 
 // FaultKinds returns every kind, sorted.
 func FaultKinds() []FaultKind {
-	kinds := make([]FaultKind, 0, len(faultSpecs))
-	for k := range faultSpecs {
-		kinds = append(kinds, k)
-	}
-	sort.Slice(kinds, func(i, j int) bool { return kinds[i] < kinds[j] })
-	return kinds
+	return slices.Sorted(maps.Keys(faultSpecs))
 }
 
 // Fault is one resolved fault: nothing about it is left to chance except what
