@@ -39,7 +39,9 @@ type group struct {
 	locs  []loc
 	bytes int64 // of all entries together
 
-	history *history // during recovery only
+	// During recovery only.
+	history *history
+	moving  *group // the parts of a rewrite seen so far
 }
 
 func newGroup(g id.GroupID) *group { return &group{id: g, first: 1} }
@@ -56,9 +58,7 @@ func (g *group) truncate(from id.Index) {
 	if from > g.first {
 		keep = int(from - g.first)
 	}
-	for _, l := range g.locs[keep:] {
-		g.bytes -= int64(l.bytes)
-	}
+	g.count(g.locs[keep:], -1)
 	g.locs = g.locs[:keep]
 	if keep == 0 {
 		g.first = from
@@ -77,9 +77,7 @@ func (g *group) begin(s raft.LogStart, segment uint32) {
 		}
 		gone = int(s.Index + 1 - g.first)
 	}
-	for _, l := range g.locs[:gone] {
-		g.bytes -= int64(l.bytes)
-	}
+	g.count(g.locs[:gone], -1)
 	if gone == len(g.locs) {
 		g.history.truncate(0)
 	}
@@ -91,10 +89,11 @@ func (g *group) begin(s raft.LogStart, segment uint32) {
 	g.first = s.Index + 1
 }
 
-// add appends an entry's place.
-func (g *group) add(l loc) {
-	g.locs = append(g.locs, l)
-	g.bytes += int64(l.bytes)
+// count adds the bytes of some entries to the sum, or takes them off.
+func (g *group) count(locs []loc, sign int64) {
+	for i := range locs {
+		g.bytes += sign * int64(locs[i].bytes)
+	}
 }
 
 // oldest returns the oldest segment that holds the group's state (hard state,
@@ -173,6 +172,10 @@ func (h *history) add(e *raft.Entry) {
 
 // replay takes up a record that recovery read from segment.
 func (g *group) replay(s *stored, segment uint32) error {
+	if s.Kind == recordRewrite {
+		return g.replayRewrite(s, segment)
+	}
+	g.moving = nil // parts without their last one never counted
 	switch s.Kind {
 	case RecordAppend:
 		g.hard, g.hardAt = s.Hard, segment
@@ -211,9 +214,38 @@ func (g *group) replayEntries(s *stored) error {
 		return fmt.Errorf("group %d: entry %d follows entry %d", g.id, first, g.last())
 	}
 	g.truncate(first)
+	g.locs = append(g.locs, s.locs...)
+	g.count(s.locs, +1)
 	for i := range s.Entries {
-		g.add(s.locs[i])
 		g.history.add(&s.Entries[i])
 	}
+	return nil
+}
+
+// replayRewrite takes up a part of a rewrite. It replaces all that is known of
+// the group, but only once the last part is there: until then the records it was
+// made from are still in the log. When its first parts were cut and released, it
+// begins in the middle, as any log may.
+func (g *group) replayRewrite(s *stored, segment uint32) error {
+	if s.flags&rewriteFirst != 0 || g.moving == nil {
+		g.moving = newGroup(g.id)
+		g.moving.history = &history{}
+	}
+	m := g.moving
+	if err := m.replayEntries(s); err != nil {
+		return err
+	}
+	if s.flags&rewriteLast == 0 {
+		return nil
+	}
+	m.hard, m.start, m.intent = s.Hard, s.Start, s.intent
+	m.hardAt, m.startAt, m.intentAt = segment, segment, 0
+	if m.intent != nil {
+		m.intentAt = segment
+	}
+	if len(m.locs) == 0 {
+		m.first = m.start.Index + 1
+	}
+	*g = *m
 	return nil
 }

@@ -96,8 +96,7 @@ func (l *Log) Append(batch []Record) error {
 // batch, and reserves segments where that is needed. It walks the batch as
 // append will.
 func (l *Log) admit(batch []Record) error {
-	room, rotations, entries := l.room(), 0, false
-	fresh := l.o.SegmentBytes - segmentHeaderBytes - frameHeaderBytes - linkBytes - frameAlign
+	room, fresh, rotations, entries := l.room(), l.freshRoom(), 0, false
 	for i := range batch {
 		r := &batch[i]
 		if r.Group == 0 || r.Kind < RecordAppend || r.Kind > RecordDrop {
@@ -149,7 +148,9 @@ func (l *Log) reserve(count int, oneMore bool) error {
 	return nil
 }
 
-// room returns how many bytes of records the active segment still takes.
+// room returns how many bytes of records the active segment still takes. It
+// leaves space for one bare header, so that Idle and Release can always say what
+// they have to.
 func (l *Log) room() int64 {
 	used := int64(len(l.frame))
 	if used == 0 {
@@ -158,7 +159,12 @@ func (l *Log) room() int64 {
 			used += linkBytes
 		}
 	}
-	return l.active().bytes - l.end - used - frameAlign
+	return l.active().bytes - l.end - used - frameAlign - frameHeaderBytes
+}
+
+// freshRoom is the room of a segment without frames.
+func (l *Log) freshRoom() int64 {
+	return l.o.SegmentBytes - segmentHeaderBytes - frameHeaderBytes - linkBytes - frameAlign - frameHeaderBytes
 }
 
 // append encodes a record into the frame, in parts if it does not fit.
@@ -216,7 +222,9 @@ func (l *Log) place(r *Record) {
 		if len(r.Entries) > 0 {
 			g.checkAppend(r.Entries)
 			g.truncate(r.Entries[0].Index)
-			l.index(g, r)
+			n := len(g.locs)
+			g.locs = appendLocs(g.locs, number, l.end+int64(len(l.frame)), r.Entries)
+			g.count(g.locs[n:], +1)
 		}
 	case RecordStart:
 		g.begin(r.Start, number)
@@ -239,20 +247,6 @@ func (l *Log) begin() {
 	l.frame = append(l.frame, blank[:]...)
 	if l.end == segmentHeaderBytes {
 		l.frame = appendLink(l.frame, l.linked, l.chain)
-	}
-}
-
-// index notes the places of the entries that end the frame. Called with mu held.
-func (l *Log) index(g *group, r *Record) {
-	off := l.end + int64(len(l.frame))
-	for i := range r.Entries {
-		off -= int64(len(r.Entries[i].Encoded))
-	}
-	number := l.active().number
-	for i := range r.Entries {
-		b := r.Entries[i].Encoded
-		g.add(locOf(number, off, b))
-		off += int64(len(b))
 	}
 }
 

@@ -224,7 +224,7 @@ func (r *replay) frame() (bool, error) {
 	r.torn = nil
 	h, ok := decodeFrameHeader(b, s.salt, r.end)
 	switch {
-	case !ok && len(bytes.Trim(b, "\x00")) == 0:
+	case !ok && isZero(b):
 		r.why = "nothing is written here"
 		return false, nil
 	case !ok:
@@ -266,7 +266,7 @@ func (r *replay) frame() (bool, error) {
 // at p. Padding is zeros.
 func decodeFrame(payload []byte, p position) ([]stored, error) {
 	var out []stored
-	for off := 0; off < len(payload) && len(bytes.Trim(payload[off:], "\x00")) > 0; {
+	for off := 0; off < len(payload) && !isPadding(payload[off:]); {
 		s, err := decodeRecord(payload[off:], p+frameHeaderBytes+position(off))
 		if err != nil {
 			return nil, fmt.Errorf("%w, %d bytes into the frame", err, frameHeaderBytes+off)
@@ -276,6 +276,8 @@ func decodeFrame(payload []byte, p position) ([]stored, error) {
 	}
 	return out, nil
 }
+
+func isPadding(b []byte) bool { return len(b) < frameAlign && isZero(b) }
 
 // takeLink checks that a segment's first frame continues the segment before.
 func (r *replay) takeLink(records []stored) (bool, error) {
@@ -353,23 +355,37 @@ type claim struct {
 
 // claims finds, at or behind end, the frame header that claims most.
 func (r *replay) claims() (best claim, err error) {
-	for k := r.k; k < len(r.files); k++ {
-		s, from := r.files[k], int64(segmentHeaderBytes)
-		if k == r.k {
-			from = r.end
+	err = r.headers(func(p position, h frameHeader) {
+		if h.watermark >= best.watermark {
+			best = claim{p, h.watermark}
 		}
+	})
+	return best, err
+}
+
+// corruption is what a claim past end proves.
+func (r *replay) corruption(c claim) error {
+	return &ErrCorrupt{segmentName(r.segment().number), r.end, fmt.Sprintf("%s, but the frame at %v says that everything before %v was durable", r.why, c.at, c.watermark)}
+}
+
+// headers calls each for every frame header at or behind end, whether or not its
+// payload is good.
+func (r *replay) headers(each func(position, frameHeader)) error {
+	from := r.end
+	for k := r.k; k < len(r.files); k++ {
+		s := r.files[k]
 		for off := from; off+frameHeaderBytes <= s.bytes; {
 			n := min(scanBytes, s.bytes-off)
 			b, err := r.window.read(s, off, int(n))
 			if err != nil {
-				return best, err
+				return err
 			}
 			for i := 0; i+frameHeaderBytes <= len(b); i += frameAlign {
-				if b[i] != frameMagic[0] || binary.LittleEndian.Uint32(b[i:]) != binary.LittleEndian.Uint32([]byte(frameMagic)) {
-					continue
+				if b[i] != frameMagic[0] {
+					continue // most of a segment is zeros or entries
 				}
-				if h, ok := decodeFrameHeader(b[i:], s.salt, off+int64(i)); ok && h.watermark >= best.watermark {
-					best = claim{at(s.number, off+int64(i)), h.watermark}
+				if h, ok := decodeFrameHeader(b[i:], s.salt, off+int64(i)); ok {
+					each(at(s.number, off+int64(i)), h)
 				}
 			}
 			if n < scanBytes {
@@ -377,8 +393,9 @@ func (r *replay) claims() (best claim, err error) {
 			}
 			off += n - frameHeaderBytes // a header may lie across two windows
 		}
+		from = segmentHeaderBytes
 	}
-	return best, nil
+	return nil
 }
 
 const scanBytes = 1 << 20
@@ -409,7 +426,7 @@ func (l *Log) settle(r *replay) (torn []byte, err error) {
 		return nil, err
 	}
 	if c.watermark > end {
-		return nil, &ErrCorrupt{segmentName(end.segment()), end.offset(), fmt.Sprintf("%s, but the frame at %v says that everything before %v was durable", r.why, c.at, c.watermark)}
+		return nil, r.corruption(c)
 	}
 	// The files behind hold nothing durable: keep what is ready for use.
 	for k := len(r.files) - 1; k > r.k; k-- {
