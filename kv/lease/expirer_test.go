@@ -330,6 +330,15 @@ func TestAClearOfTheLastLeaderIsHonouredWhenItIsAppliedLate(t *testing.T) {
 	b.want(Renewed{1, 1, RenewOK, 600})
 }
 
+func TestAClearAppliedAfterThePromotionGivesTheWholeTTL(t *testing.T) {
+	b := lead(t, Options{Extend: id.Second}, Lease{ID: 1, TTL: 600, Remaining: 2})
+	b.at(2, Checkpointed{1, 0})
+	b.at(500)
+	b.want(ProposeCheckpoint{Number: 1, Term: 7, Checkpoints: []Checkpoint{{1, 102}}})
+	b.at(602)
+	b.want(ConfirmOffice{Round: 1})
+}
+
 func TestALongLeaseDiesAlthoughTheLeaderChangesOften(t *testing.T) {
 	b := lead(t, Options{CheckpointInterval: 5 * id.Second, Extend: id.Second}, Lease{ID: 1, TTL: 60})
 	// Without checkpoints a new leader every 10 s would keep it for ever. With them
