@@ -21,6 +21,11 @@ func (n *Node) receive(from id.NodeID, m Message) {
 	case RequestPreVote:
 		n.onRequestPreVote(from, m) // its term is never adopted
 		return
+	case PreVote:
+		if m.Term <= n.term {
+			n.onPreVote(from, m) // a grant may come from a smaller term: a new member's, say
+			return
+		}
 	case RequestVote:
 		if m.Term > n.term && !m.Transfer && n.leaderAlive() {
 			return // not even the term (thesis §4.2.3)
@@ -47,8 +52,6 @@ func (n *Node) receive(from id.NodeID, m Message) {
 // onCurrent takes a message of this term.
 func (n *Node) onCurrent(from id.NodeID, m Message) {
 	switch m := m.(type) {
-	case PreVote:
-		n.onPreVote(from, m)
 	case RequestVote:
 		n.onRequestVote(from, m)
 	case Vote:

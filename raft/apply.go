@@ -36,11 +36,11 @@ func (n *Node) handToApply(entries []Entry) {
 }
 
 func (n *Node) loadedForApply(e Loaded) {
-	if e.Gone && e.From > n.log.start.Index && e.From == n.applied+1 {
-		n.halt("entry %d is needed to apply, but the log does not have it", e.From)
-		return
-	}
 	if n.applying != 0 || n.installing != nil || n.pending != nil || e.From != n.applied+1 {
+		return // a snapshot takes its place
+	}
+	if e.Gone {
+		n.halt("entry %d is needed to apply, but the log does not have it", e.From)
 		return
 	}
 	if to := n.applicable(); len(e.Entries) > 0 && to >= e.From {

@@ -8,7 +8,6 @@ import (
 	"github.com/quorate/quorate/internal/faults"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/membership"
-	"github.com/quorate/quorate/trace"
 )
 
 // A little world for tests: members with a disk whose durability is under
@@ -121,12 +120,15 @@ type world struct {
 	members []*member
 	net     []packet
 	seq     int
-	configs map[id.Index]membership.Config // unused by the machines under test
 	oracle  *oracle
 	tell    func(m *member, e Effect)
 }
 
-func newWorld() *world { return &world{oracle: newOracle()} }
+func newWorld() *world {
+	w := &world{}
+	w.oracle = newOracle(w)
+	return w
+}
 
 func (w *world) member(n id.NodeID) *member {
 	for _, m := range w.members {
@@ -446,5 +448,3 @@ func (m *member) give(w *world, in ...Event) []Effect {
 func command(n int) Propose {
 	return Propose{Proposals: []Proposal{{ID: ProposalID{Origin: nid(9), Sequence: uint64(n)}, Data: []byte(fmt.Sprintf("c%d", n))}}}
 }
-
-var _ = trace.Event{}

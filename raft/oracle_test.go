@@ -6,6 +6,7 @@ import (
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/membership"
+	"github.com/quorate/quorate/trace"
 )
 
 // oracle judges every effect of every member: the five safety properties of the
@@ -23,6 +24,8 @@ type oracle struct {
 	reads     []pendingRead
 	violation string
 	commits   map[id.NodeID]id.Index
+	asking    map[vote]bool // who asked, in which term, whether it would win
+	world     *world
 }
 
 type vote struct {
@@ -36,8 +39,10 @@ type place struct {
 }
 
 type leaderHead struct {
-	term id.Term
-	last id.Index
+	term    id.Term
+	last    id.Index
+	config  id.Index // in force
+	changed id.Time  // when it came into force: then the majority is another
 }
 
 type pendingRead struct {
@@ -46,11 +51,11 @@ type pendingRead struct {
 	floor id.Index
 }
 
-func newOracle() *oracle {
+func newOracle(w *world) *oracle {
 	return &oracle{
 		leaders: map[id.Term]id.NodeID{}, global: map[id.Index]Entry{}, configs: map[id.Index]membership.Config{},
 		acked: map[id.Index]Entry{}, heads: map[id.NodeID]leaderHead{}, votes: map[vote]id.NodeID{},
-		registry: map[place]Entry{}, commits: map[id.NodeID]id.Index{},
+		registry: map[place]Entry{}, commits: map[id.NodeID]id.Index{}, asking: map[vote]bool{}, world: w,
 	}
 }
 
@@ -82,6 +87,9 @@ func (o *oracle) sent(m *member, s Send) {
 			}
 		}
 	case RequestVote:
+		if !x.Transfer && !o.asking[vote{m.id, x.Term - 1}] {
+			o.fail("pre-vote: %v runs in term %d without having asked", m.id, x.Term)
+		}
 		k := vote{m.id, x.Term}
 		if v, ok := o.votes[k]; ok && v != m.id {
 			o.fail("one vote per term: %v voted in term %d for %v and itself", m.id, x.Term, v)
@@ -118,6 +126,10 @@ func (o *oracle) effect(m *member, i int, e Effect) {
 			}
 		}
 		o.fail("%v answers read %d, which does not wait", m.id, e.ID)
+	case Emit:
+		if e.Event.Kind == trace.RoleChanged && e.Event.Fields[0].Text == PreCandidate.String() {
+			o.asking[vote{m.id, id.Term(e.Event.Fields[1].Number)}] = true
+		}
 	case Refused:
 		if e.IsRead {
 			o.reads = slices.DeleteFunc(o.reads, func(r pendingRead) bool { return r.by == m.id && r.id == e.Read })
@@ -161,11 +173,21 @@ func (o *oracle) after(m *member) {
 		if o.heads[m.id].term != n.term {
 			o.elected(m)
 		}
+		o.office(m)
 		o.leaders[n.term] = m.id
-		o.heads[m.id] = leaderHead{n.term, n.log.last}
 	}
 	for i := max(o.commits[m.id], n.log.start.Index) + 1; i <= n.commit; i++ {
 		o.committed(m, i)
+	}
+	if n.role == Leader && n.commit > o.commits[m.id] {
+		o.onMajorities(m, n.commit)
+	}
+	if n.role == Leader {
+		h := leaderHead{n.term, n.log.last, n.log.config().Index, o.heads[m.id].changed}
+		if h.config != o.heads[m.id].config {
+			h.changed = o.world.now
+		}
+		o.heads[m.id] = h
 	}
 	o.commits[m.id] = n.commit
 	uncommitted := 0
@@ -187,6 +209,70 @@ func (o *oracle) elected(m *member) {
 			o.fail("leader completeness: %v leads term %d without entry %d of term %d, which is committed", m.id, n.term, i, c.Term)
 			return
 		}
+	}
+}
+
+// majority is the naive twin of quorum: more than half of those with a role.
+func majority(c membership.Config, has func(id.NodeID) bool) bool {
+	enough := func(role func(membership.Member) membership.Role) bool {
+		voters, with := 0, 0
+		for _, m := range c.Members {
+			if role(m) == membership.Voter {
+				voters++
+				if has(m.ID) {
+					with++
+				}
+			}
+		}
+		return voters > 0 && 2*with > voters
+	}
+	return enough(func(m membership.Member) membership.Role { return m.Role }) &&
+		(!c.Joint || enough(func(m membership.Member) membership.Role { return m.Was }))
+}
+
+// onMajorities: what a leader takes for committed is on the disks of a majority,
+// of both while the configuration is joint, and is of the leader's term.
+func (o *oracle) onMajorities(m *member, i id.Index) {
+	t, _ := m.node.log.term(i)
+	if t != m.node.term {
+		o.fail("only own-term entries by counting: %v of term %d commits entry %d of term %d", m.id, m.node.term, i, t)
+	}
+	has := func(v id.NodeID) bool {
+		x := o.world.member(v)
+		return x != nil && (x.image.start.Index >= i || x.image.last() >= i && x.image.entries[i-x.image.start.Index-1].Term == t)
+	}
+	// In force when it was decided: the newest, unless this pass appended the
+	// automatic leave behind the decision.
+	before := m.node.log.configAt(o.heads[m.id].last).Config
+	if !majority(m.node.log.config().Config, has) && !majority(before, has) {
+		o.fail("commitment: %v commits entry %d, which is not on the disks of a majority", m.id, i)
+	}
+}
+
+// office: a leader was elected by majorities, was heard by one within the window
+// (and what a late pass may add), and changes the membership only when it knows
+// what is committed.
+func (o *oracle) office(m *member) {
+	n := m.node
+	c := n.log.configs[0].Config
+	for _, x := range n.log.configs {
+		if x.Index < n.ownTerm {
+			c = x.Config
+		}
+		if x.Index > n.ownTerm && n.commit < n.ownTerm {
+			o.fail("membership: %v changes it at %d before entry %d of its own term is committed", m.id, x.Index, n.ownTerm)
+		}
+	}
+	if o.leaders[n.term] == id.None && !majority(c, func(v id.NodeID) bool {
+		return v == m.id || o.votes[vote{v, n.term}] == m.id
+	}) {
+		o.fail("election: %v leads term %d without the votes of a majority", m.id, n.term)
+	}
+	if !majority(n.log.config().Config, func(v id.NodeID) bool {
+		p := n.peer(v)
+		return v == m.id || p != nil && p.heard.Add(n.window()+n.cfg.ElectionMax) >= o.world.now
+	}) && o.heads[m.id].config == n.log.config().Index && o.heads[m.id].changed.Add(n.window()+n.cfg.ElectionMax) < o.world.now {
+		o.fail("check of the majority: %v leads term %d though it heard no majority since a window", m.id, n.term)
 	}
 }
 

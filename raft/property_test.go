@@ -1,0 +1,323 @@
+package raft
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/quorate/quorate/internal/faults"
+	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/membership"
+)
+
+// chaos is one run of the property test: random drops, doubles, reorderings,
+// partitions, crashes, changes, transfers, reads and snapshots for a while, with
+// every effect judged; then everything is healed and the group must get on.
+type chaos struct {
+	*world
+	r                                                        *rand.Rand
+	cut                                                      map[[2]id.NodeID]bool
+	drop                                                     int // per cent
+	double                                                   int
+	sequence                                                 uint64
+	readID                                                   ReadID
+	crashes, changes, snapshots, reads, transfers, elections int
+}
+
+func newChaos(seed uint64, f ...faults.Switch) *chaos {
+	c := &chaos{world: newWorld(), r: rand.New(rand.NewPCG(seed, 7)), cut: map[[2]id.NodeID]bool{}}
+	c.drop, c.double = c.r.IntN(15), c.r.IntN(10)
+	founders := []int{3, 3, 3, 5, 2, 4}[c.r.IntN(6)]
+	small := c.r.IntN(2) == 0
+	for i := 1; i <= 6; i++ {
+		conf := testConfig(nid(i), f...)
+		if small {
+			conf.TailBytes, conf.RetainBytes, conf.ApplyBytes = 300, 1+c.r.IntN(600), 200
+			conf.MessageBytes, conf.WindowBytes, conf.WindowMessages = 150, 400, 2
+		}
+		d := disk{}
+		if i <= founders {
+			d.start.Config = voters(founders)
+		}
+		c.add(conf, d)
+	}
+	for _, m := range c.members {
+		c.boot(m)
+	}
+	return c
+}
+
+func (c *chaos) boot(m *member) {
+	if err := m.start(c.world); err != nil {
+		c.oracle.fail("%v does not start: %v", m.id, err)
+	}
+}
+
+func (c *chaos) some() *member { return c.members[c.r.IntN(len(c.members))] }
+
+// step does one random thing.
+func (c *chaos) step() {
+	m := c.some()
+	switch x := c.r.IntN(1000); {
+	case x < 420:
+		c.deliver()
+	case x < 560:
+		if m.up && len(m.writes) > 0 {
+			m.syncOne(c.world)
+			c.pass(m)
+		}
+	case x < 680:
+		if m.up && m.work(c.world) {
+			c.pass(m)
+		}
+	case x < 820:
+		c.tick()
+	case x < 900:
+		c.propose(m)
+	case x < 930:
+		c.readAt(m)
+	case x < 945:
+		c.flushMachine(m)
+	case x < 955:
+		c.changeMembers(m)
+	case x < 962:
+		c.faults(m)
+	case x < 968:
+		if m.up {
+			c.transfers++
+			m.give(c.world, Transfer{To: c.some().id})
+		}
+	case x < 972:
+		if m.up {
+			m.give(c.world, []Event{Campaign{}, ForgetLeader{}, Unreachable{Peer: c.some().id}}[c.r.IntN(3)])
+		}
+	default:
+		c.deliver()
+	}
+}
+
+func (c *chaos) deliver() {
+	for k := c.r.IntN(4); k >= 0 && len(c.net) > 0; k-- {
+		i := 0
+		if c.r.IntN(4) == 0 {
+			i = c.r.IntN(len(c.net))
+		}
+		p := c.net[i]
+		if c.r.IntN(100) >= c.double {
+			c.net = append(c.net[:i], c.net[i+1:]...)
+		}
+		to := c.member(p.to)
+		if to == nil || !to.up || c.cut[[2]id.NodeID{p.from, p.to}] || c.r.IntN(100) < c.drop {
+			continue
+		}
+		to.inbox = append(to.inbox, Received{From: p.from, Message: p.message})
+		if c.r.IntN(3) > 0 {
+			c.pass(to)
+		}
+	}
+	if len(c.net) > 300 { // a real network drops too
+		c.net = c.net[200:]
+	}
+}
+
+// tick moves time a little and wakes who is due, most of the time.
+func (c *chaos) tick() {
+	c.now = c.now.Add(id.Duration(c.r.IntN(int(15 * id.Millisecond))))
+	for _, m := range c.members {
+		if m.up && m.node.Deadline() <= c.now && c.r.IntN(5) > 0 {
+			c.pass(m)
+		}
+	}
+}
+
+func (c *chaos) propose(m *member) {
+	if !m.up {
+		return
+	}
+	if l := c.leader(); l != nil && c.r.IntN(3) > 0 {
+		m = l
+	}
+	p := Propose{}
+	for k := c.r.IntN(3); k >= 0; k-- {
+		c.sequence++
+		p.Proposals = append(p.Proposals, Proposal{ID: ProposalID{Origin: m.id, Sequence: c.sequence}, Data: []byte(fmt.Sprint(c.sequence))})
+	}
+	m.inbox = append(m.inbox, p)
+	if c.r.IntN(2) == 0 {
+		c.pass(m)
+	}
+}
+
+func (c *chaos) readAt(m *member) {
+	if m.up {
+		c.readID++
+		c.reads++
+		c.oracle.asked(m, c.readID)
+		m.inbox = append(m.inbox, Read{ID: c.readID})
+		c.pass(m)
+	}
+}
+
+func (c *chaos) flushMachine(m *member) {
+	if m.up && m.node.installing == nil {
+		m.flushed = m.applied
+		m.give(c.world, Flushed{Index: m.flushed})
+	}
+}
+
+func (c *chaos) changeMembers(m *member) {
+	l := c.leader()
+	if l == nil {
+		return
+	}
+	c.changes++
+	ch := membership.Change{}
+	for k := c.r.IntN(3); k >= 0; k-- {
+		x := membership.Member{ID: c.some().id}
+		x.Name = x.ID.String()
+		kinds := []membership.OpKind{membership.AddVoter, membership.AddLearner, membership.Promote, membership.Demote, membership.Remove, membership.AddVoter, membership.Promote}
+		op := membership.Op{Kind: kinds[c.r.IntN(len(kinds))], Member: x}
+		if have, ok := l.node.log.config().Config.Find(x.ID); ok == (op.Kind == membership.AddVoter || op.Kind == membership.AddLearner) ||
+			op.Kind == membership.Promote && have.Role != membership.Learner || op.Kind == membership.Demote && have.Role != membership.Voter {
+			continue
+		}
+		dup := false
+		for _, o := range ch.Ops {
+			dup = dup || o.Member.ID == x.ID
+		}
+		if !dup {
+			ch.Ops = append(ch.Ops, op)
+		}
+	}
+	if len(ch.Ops) > 0 {
+		c.sequence++
+		l.give(c.world, Change{ID: ProposalID{Origin: l.id, Sequence: c.sequence}, Change: ch})
+	}
+}
+
+// faults crashes, restarts, cuts links and mends them.
+func (c *chaos) faults(m *member) {
+	switch c.r.IntN(4) {
+	case 0:
+		if m.up {
+			c.crashes++
+			m.crash(c.world, c.r.IntN(3))
+		}
+	case 1:
+		for _, m := range c.members {
+			if !m.up && c.r.IntN(2) == 0 {
+				c.boot(m)
+			}
+		}
+	case 2:
+		for _, o := range c.members {
+			c.cut[[2]id.NodeID{m.id, o.id}] = c.r.IntN(4) > 0
+			c.cut[[2]id.NodeID{o.id, m.id}] = c.r.IntN(4) > 0
+		}
+	case 3:
+		clear(c.cut)
+	}
+}
+
+// run is the whole: faults, then healing. The result is empty if all was well.
+func (c *chaos) run(steps int) (violation string) {
+	defer func() {
+		if p := recover(); p != nil && violation == "" {
+			violation = fmt.Sprint("panic: ", p)
+		}
+	}()
+	for i := 0; i < steps; i++ {
+		c.step()
+		if c.oracle.violation != "" {
+			return c.oracle.violation
+		}
+	}
+	return c.heal()
+}
+
+// heal: with every member up and the network whole there is a leader within ten
+// election timeouts and every member of its configuration gets what it has.
+func (c *chaos) heal() string {
+	clear(c.cut)
+	for _, m := range c.members {
+		if !m.up {
+			c.boot(m)
+		}
+	}
+	c.settle(nil)
+	c.advance(c.now.Add(10*c.members[0].config.ElectionMax), nil)
+	l := c.leader()
+	if l == nil {
+		return "liveness: no leader after healing"
+	}
+	c.advance(c.now.Add(id.Second), nil)
+	l = c.leader()
+	c.sequence++
+	l.give(c.world, Propose{Proposals: []Proposal{{ID: ProposalID{Origin: l.id, Sequence: c.sequence}, Data: []byte("end")}}})
+	c.advance(c.now.Add(id.Second), nil)
+	if c.oracle.violation != "" {
+		return c.oracle.violation
+	}
+	l = c.leader()
+	for _, x := range l.node.log.config().Config.Members {
+		if m := c.member(x.ID); m.applied != l.node.log.last || m.applied != c.oracle.topCommit {
+			return fmt.Sprintf("liveness: after healing %v applied %d of %d (committed %d)", m.id, m.applied, l.node.log.last, c.oracle.topCommit)
+		}
+	}
+	if l.node.log.config().Config.Joint {
+		return "liveness: the joint configuration is not left"
+	}
+	return ""
+}
+
+const chaosSteps = 2500
+
+func TestRandomFaultsBreakNothingM44M45M46M47M48M49(t *testing.T) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 50
+	}
+	var sum chaos
+	terms := id.Term(0)
+	for seed := uint64(1); seed <= seeds; seed++ {
+		c := newChaos(seed)
+		if v := c.run(chaosSteps); v != "" {
+			t.Fatalf("seed %d: %s", seed, v)
+		}
+		sum.crashes += c.crashes
+		sum.changes += c.changes
+		sum.reads += c.reads
+		sum.transfers += c.transfers
+		sum.sequence += uint64(c.oracle.topCommit)
+		terms += c.leader().node.term
+		for _, m := range c.members {
+			sum.snapshots += int(m.image.start.Index)
+		}
+	}
+	t.Logf("%d seeds: %d committed, %d terms, %d crashes, %d changes, %d reads, %d transfers, %d entries cut", seeds, sum.sequence, terms, sum.crashes, sum.changes, sum.reads, sum.transfers, sum.snapshots)
+}
+
+// Every breakage of raft is seen by the oracle within a stated number of seeds:
+// so is shown that the checkers see what they claim to see.
+func TestEveryRaftFaultSwitchIsFound(t *testing.T) {
+	for _, f := range []struct {
+		fault faults.Switch
+		seeds uint64
+	}{
+		{faults.AckBeforeDurable, 100}, {faults.CountPriorTerm, 100}, {faults.CommitPastVerified, 100},
+		{faults.ReadWithoutRound, 100}, {faults.KeepConflict, 100}, {faults.NoLogCheck, 100}, {faults.NoPreVote, 100},
+		{faults.NoCheckQuorum, 100}, {faults.NoOwnTermRead, 100}, {faults.DoubleVote, 100}, {faults.CountSelfTwice, 100},
+		{faults.CountLearners, 100}, {faults.OneMajorityInJoint, 100}, {faults.ChangeBeforeOwnTerm, 100},
+		{faults.ApplyBeforeDurable, 100},
+	} {
+		t.Run(string(f.fault), func(t *testing.T) {
+			for seed := uint64(1); seed <= f.seeds; seed++ {
+				if v := newChaos(seed, f.fault).run(chaosSteps); v != "" {
+					t.Logf("seed %d: %s", seed, v)
+					return
+				}
+			}
+			t.Fatalf("no oracle saw it within %d seeds", f.seeds)
+		})
+	}
+}
