@@ -57,7 +57,7 @@ type Options struct {
 	Incarnation uint32        // how often this member was wiped and admitted again
 	Listen      string        // where peers connect: "host:port"; the address peers dial is in the membership
 	Listener    net.Listener  // instead of Listen: already listening
-	Advertise   []string      // this member's peer URLs, for members that do not know it yet
+	Advertise   []string      // this member's peer URLs, for a joiner that does not know the members yet. http://Listen
 	TLS         *tls.Config   // mutual TLS between peers; nil: clear text
 	Heartbeat   time.Duration // 30 ms
 	// ElectionTimeout is the shortest silence before an election; the longest is
@@ -108,6 +108,9 @@ func Open(ctx context.Context, dir string, o Options) (*Host, error) {
 		if l, err = net.Listen("tcp", o.Listen); err != nil {
 			return nil, fmt.Errorf("quorate: peers: %w", err)
 		}
+	}
+	if len(h.o.Advertise) == 0 {
+		h.o.Advertise = []string{"http://" + l.Addr().String()}
 	}
 	disk, err := exec.Open(vfs.OS(dir), exec.Options{
 		Cluster: o.Cluster, Self: h.self, Directory: fresh,
