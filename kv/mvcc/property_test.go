@@ -8,9 +8,12 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/kv/engine"
 	"github.com/quorate/quorate/kv/engine/mem"
+	"github.com/quorate/quorate/kv/engine/pebble"
 )
 
 // Random requests by seed, against the store and its naive twin: every answer,
@@ -102,7 +105,8 @@ func (g generator) op(rev int64, depth int) Op {
 type twins struct {
 	t      *testing.T
 	g      generator
-	engine *mem.Engine
+	engine engine.Engine
+	crash  func() engine.Engine // the engine as found after a power cut
 	store  *Store
 	naive  *twin
 	index  id.Index
@@ -116,19 +120,64 @@ func TestStoreAgreesWithNaiveTwin(t *testing.T) {
 			break
 		}
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			leases := map[int64]bool{1: true, 2: true}
-			w := &twins{t: t, g: generator{rand.New(rand.NewSource(seed))}, engine: mem.New(), naive: newTwin(leases)}
-			var err error
-			w.store, err = Open(w.engine, Options{Prefix: []byte("ks"), LeaseExists: func(l int64) bool { return leases[l] }})
-			if err != nil {
+			w := &twins{t: t, engine: mem.New()}
+			w.crash = func() engine.Engine { return w.engine.(*mem.Engine).Crash() }
+			w.run(seed)
+		})
+	}
+}
+
+func TestStoreOnPebbleAgreesWithNaiveTwin(t *testing.T) {
+	for seed := range int64(3) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			fs := vfs.NewCrashableMem()
+			open := func(fs *vfs.MemFS) *pebble.Engine {
+				e, err := pebble.Open("db", pebble.Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 64 << 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}
+			w := &twins{t: t, engine: open(fs)}
+			w.crash = func() engine.Engine {
+				w.closeOld()
+				fs = fs.CrashClone(vfs.CrashCloneCfg{})
+				if err := w.engine.Close(); err != nil {
+					t.Fatal(err)
+				}
+				return open(fs)
+			}
+			w.run(1000 + seed)
+			w.closeOld()
+			if err := w.engine.Close(); err != nil {
 				t.Fatal(err)
 			}
-			for range 60 {
-				w.update()
-				w.maintain()
-				w.checkView()
-			}
 		})
+	}
+}
+
+func (w *twins) run(seed int64) {
+	leases := map[int64]bool{1: true, 2: true}
+	w.g, w.naive = generator{rand.New(rand.NewSource(seed))}, newTwin(leases)
+	var err error
+	w.store, err = Open(w.engine, Options{Prefix: []byte("ks"), LeaseExists: func(l int64) bool { return leases[l] }})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for range 60 {
+		w.update()
+		w.maintain()
+		w.checkView()
+	}
+}
+
+// closeOld closes the view that was kept.
+func (w *twins) closeOld() {
+	if w.old != nil {
+		if err := w.old.Close(); err != nil {
+			w.t.Fatal(err)
+		}
+		w.old = nil
 	}
 }
 
@@ -245,7 +294,7 @@ func (w *twins) maintain() {
 		if flushed, err := w.store.Flushed(); err != nil || flushed != w.index {
 			w.t.Fatalf("flushed %d, %v; want %d", flushed, err, w.index)
 		}
-		w.engine = w.engine.Crash()
+		w.engine = w.crash()
 		w.reopen(w.engine)
 	case 4:
 		rows := stateRows(w.t, w.store)
@@ -259,9 +308,16 @@ func (w *twins) maintain() {
 			}
 		}
 		w.equal("rows after finishing compaction", stateRows(w.t, w.store), rows)
-		w.engine = other
-		w.reopen(other)
-		w.equal("rows of the restored replica", stateRows(w.t, w.store), rows)
+		replica, err := Open(other, Options{Prefix: w.store.prefix})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.equal("rows of the restored replica", stateRows(w.t, replica), rows)
+		// And this one goes on from a snapshot of itself.
+		if err := restoreRows(w.store, rows); err != nil {
+			w.t.Fatal(err)
+		}
+		w.reopen(w.engine)
 	}
 }
 
@@ -365,6 +421,7 @@ func (w *twins) checkView() {
 		w.equal("rows of an old view", viewRows(w.t, w.old), w.oldRow)
 	}
 	if w.old == nil || w.g.Intn(10) == 0 {
+		w.closeOld()
 		w.old = w.store.View()
 		w.oldRow = viewRows(w.t, w.old)
 	}
