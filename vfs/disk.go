@@ -139,11 +139,19 @@ type mount struct {
 	epoch uint64
 }
 
+// alive fails if the disk crashed under the mount.
+func (m *mount) alive(kind OpKind, name string) error {
+	if m.epoch != m.d.epoch {
+		return fail(kind, name, ErrCrashed)
+	}
+	return nil
+}
+
 // begin announces an operation. It fails if the mount is or becomes dead, or if
 // the hook says so.
 func (m *mount) begin(op Op) error {
-	if m.epoch != m.d.epoch {
-		return &fs.PathError{Op: op.Kind.String(), Path: op.Name, Err: ErrCrashed}
+	if err := m.alive(op.Kind, op.Name); err != nil {
+		return err
 	}
 	m.d.calls++
 	var err error
@@ -154,7 +162,7 @@ func (m *mount) begin(op Op) error {
 		err = ErrCrashed
 	}
 	if err != nil {
-		return &fs.PathError{Op: op.Kind.String(), Path: op.Name, Err: err}
+		return fail(op.Kind, op.Name, err)
 	}
 	return nil
 }
@@ -220,6 +228,9 @@ func (m *mount) Create(name string) (File, error) {
 
 // vacant checks that name can be created.
 func (m *mount) vacant(kind OpKind, name string) error {
+	if err := m.alive(kind, name); err != nil {
+		return err
+	}
 	if m.d.names[name] != nil {
 		return fail(kind, name, fs.ErrExist)
 	}
@@ -246,6 +257,9 @@ func (m *mount) Open(name string) (File, error) {
 
 func (m *mount) Rename(oldName, newName string) error {
 	oldName, newName = path.Clean(oldName), path.Clean(newName)
+	if err := m.alive(OpRename, oldName); err != nil {
+		return err
+	}
 	n := m.d.names[oldName]
 	if n == nil {
 		return fail(OpRename, oldName, fs.ErrNotExist)
@@ -261,6 +275,9 @@ func (m *mount) Rename(oldName, newName string) error {
 
 func (m *mount) Remove(name string) error {
 	name = path.Clean(name)
+	if err := m.alive(OpRemove, name); err != nil {
+		return err
+	}
 	n := m.d.names[name]
 	if n == nil || name == "." {
 		return fail(OpRemove, name, fs.ErrNotExist)
@@ -295,6 +312,9 @@ func (d *Disk) children(dir string) []string {
 
 func (m *mount) MkdirAll(dir string) error {
 	dir = path.Clean(dir)
+	if err := m.alive(OpMkdir, dir); err != nil {
+		return err
+	}
 	if n := m.d.names[dir]; n != nil {
 		if n.dir {
 			return nil

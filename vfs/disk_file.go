@@ -17,10 +17,18 @@ type diskFile struct {
 }
 
 func (f *diskFile) begin(op Op) error {
-	if f.closed {
-		return fail(op.Kind, f.name, fs.ErrClosed)
+	if err := f.usable(op.Kind); err != nil {
+		return err
 	}
 	return f.m.begin(op)
+}
+
+// usable fails if the file is closed or the disk crashed under it.
+func (f *diskFile) usable(kind OpKind) error {
+	if f.closed {
+		return fail(kind, f.name, fs.ErrClosed)
+	}
+	return f.m.alive(kind, f.name)
 }
 
 func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
@@ -86,6 +94,9 @@ func (d *Disk) planWrite(n *inode, data []byte, off int64) (grow, write change) 
 // changing announces changes, which a crash during the call may already leave,
 // and makes them visible when the call completes.
 func (f *diskFile) changing(op Op, changes ...change) error {
+	if err := f.usable(op.Kind); err != nil {
+		return err
+	}
 	for _, c := range changes {
 		if c.serial != 0 {
 			f.n.pending = append(f.n.pending, c)
@@ -210,6 +221,9 @@ func (n *inode) flush(horizon uint64) {
 
 func (f *diskFile) Preallocate(size int64) error {
 	d, op := f.m.d, Op{Kind: OpPreallocate, Name: f.name, Bytes: size}
+	if err := f.usable(OpPreallocate); err != nil {
+		return err
+	}
 	if more := size - f.n.cache.size; more > 0 && d.o.Capacity != 0 && d.Used()+more > d.o.Capacity {
 		if err := f.begin(op); err != nil {
 			return err

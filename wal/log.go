@@ -355,8 +355,8 @@ func (l *Log) prepare() error {
 	if err := l.prepareFile(s); err != nil {
 		if s.file != nil {
 			s.file.Close()
-			if err := l.fs.Remove(l.path(prepareName)); err != nil {
-				return l.fail(err)
+			if gone := l.fs.Remove(l.path(prepareName)); gone != nil {
+				return l.fail(errors.Join(err, gone))
 			}
 		}
 		if vfs.IsNoSpace(err) {
