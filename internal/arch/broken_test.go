@@ -99,7 +99,7 @@ func TestForeignCodeBehindADetourIsReported(t *testing.T) {
 var examples = sync.OnceValues(func() (*checker, error) {
 	return newChecker(nil, []string{
 		"context", "crypto/rand", "fmt", "hash/maphash", "iter", "log/slog", "maps", "math/rand", "math/rand/v2",
-		"net", "net/url", "os", "reflect", "runtime", "slices", "sync", "sync/atomic", "time",
+		"net", "net/url", "os", "reflect", "runtime", "slices", "sort", "sync", "sync/atomic", "time",
 	})
 })
 
@@ -166,6 +166,21 @@ func TestBrokenMachinesAreReported(t *testing.T) {
 			var _ = os.Args`})
 		wants(t, checkMachine(&checker{tree: tree, others: shared.others, done: map[string]*checked{}}, "sim"), "imports os")
 	})
+	const gather = "package p\nimport \"sort\"\nfunc f(m map[int]int) (l []int) { for k := range m { l = append(l, k) }; sort.Ints(l); return l }"
+	for _, c := range []struct{ name, pkg, source, text string }{
+		{"a door may lock", "wal", "package wal\nimport \"sync\"\nvar _ sync.Mutex", ""},
+		{"a door starts nothing", "wal", "package wal\nfunc f() { go f() }", "starts no goroutine"},
+		{"a door has no clock", "snapshot", "package p\nimport \"time\"\nvar f = time.Now", "time is an argument"},
+		{"a door may gather and sort", "wal", gather, ""},
+		{"a machine sorts in one expression", "raft", gather, "range over a map"},
+		{"gathering without sorting", "wal", strings.Replace(gather, "sort.Ints(l)", "_ = sort.Ints", 1), "range over a map"},
+		{"sorting something else", "wal", strings.Replace(gather, "sort.Ints(l)", "sort.Ints(l[1:])", 1), "range over a map"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree := memory(t, map[string]string{c.pkg + "/a.go": c.source})
+			wants(t, checkMachine(&checker{tree: tree, others: shared.others, done: map[string]*checked{}}, c.pkg), c.text)
+		})
+	}
 	t.Run("by its file name", func(t *testing.T) {
 		tree := memory(t, map[string]string{"raft/a_linux.go": "package p"})
 		wants(t, checkMachine(&checker{tree: tree, others: shared.others, done: map[string]*checked{}}, "raft"), "the same code everywhere")

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
+	"strings"
 )
 
 // machines lists the packages of the tree to which words.go applies: machines
@@ -12,7 +13,7 @@ import (
 func (t *tree) machines() []string {
 	var list []string
 	for _, p := range t.sorted() {
-		if row, ok := placeOf(p.path); ok && (row.machine || row.seeded) && len(p.productive()) > 0 {
+		if row, ok := placeOf(p.path); ok && (row.machine || row.runs == asWorld || row.runs == asDoor) && len(p.productive()) > 0 {
 			list = append(list, p.path)
 		}
 	}
@@ -32,7 +33,8 @@ func checkMachine(c *checker, path string) []Finding {
 			found = append(found, finding(f.name, "a machine is the same code everywhere: no build constraints"))
 			continue
 		}
-		v := visitor{tree: c.tree, info: got.info, seeded: row.seeded, sorted: map[*ast.Ident]bool{}, lines: map[string]bool{}}
+		v := visitor{tree: c.tree, info: got.info, runs: row.runs,
+			sorted: map[*ast.Ident]bool{}, gathers: map[*ast.RangeStmt]bool{}, lines: map[string]bool{}}
 		v.imports(f.ast)
 		ast.Inspect(f.ast, v.visit)
 		found = append(found, v.found...)
@@ -42,12 +44,13 @@ func checkMachine(c *checker, path string) []Finding {
 
 // visitor walks one file.
 type visitor struct {
-	tree   *tree
-	info   *types.Info
-	seeded bool                // not a machine but replayed like one
-	sorted map[*ast.Ident]bool // names of map walks that go straight into a sort
-	lines  map[string]bool     // lines already reported for a float
-	found  []Finding
+	tree    *tree
+	info    *types.Info
+	runs    replayed                // not a machine, but replayed like one
+	sorted  map[*ast.Ident]bool     // names of map walks that go straight into a sort
+	gathers map[*ast.RangeStmt]bool // loops that only gather what the next statement sorts
+	lines   map[string]bool         // lines already reported for a float
+	found   []Finding
 }
 
 func (v *visitor) report(n ast.Node, format string, args ...any) {
@@ -56,7 +59,7 @@ func (v *visitor) report(n ast.Node, format string, args ...any) {
 
 func (v *visitor) imports(f *ast.File) {
 	for _, s := range f.Imports {
-		if reason := importReason(imported(s)); reason != "" {
+		if reason := importReason(imported(s)); reason != "" && !v.excepted(imported(s)) {
 			v.report(s, "a machine imports %s: %s", imported(s), reason)
 		}
 		if importName(s) == "." {
@@ -65,8 +68,21 @@ func (v *visitor) imports(f *ast.File) {
 	}
 }
 
+// excepted lets doors lock, and the simulator say where a panic came from.
+func (v *visitor) excepted(path string) bool {
+	switch v.runs {
+	case asDoor:
+		return path == "sync" || path == "sync/atomic"
+	case asWorld:
+		return path == "runtime/debug"
+	}
+	return false
+}
+
 func (v *visitor) visit(n ast.Node) bool {
 	switch n := n.(type) {
+	case *ast.BlockStmt:
+		v.gathering(n.List)
 	case *ast.GoStmt:
 		v.report(n, "go: a machine starts no goroutine")
 	case *ast.SelectStmt:
@@ -100,10 +116,45 @@ func (v *visitor) visit(n ast.Node) bool {
 	return true
 }
 
+// gathering notes loops over a map that do nothing but append to a slice which
+// the next statement sorts. A machine writes slices.Sorted(maps.Keys(m)) instead.
+func (v *visitor) gathering(list []ast.Stmt) {
+	if v.runs == notReplayed {
+		return
+	}
+	for i := range len(list) - 1 {
+		loop, ok := list[i].(*ast.RangeStmt)
+		if !ok || len(loop.Body.List) != 1 {
+			continue
+		}
+		assign, ok := loop.Body.List[0].(*ast.AssignStmt)
+		if !ok || len(assign.Lhs) != 1 || len(assign.Rhs) != 1 {
+			continue
+		}
+		call, ok := assign.Rhs[0].(*ast.CallExpr)
+		if !ok || types.ExprString(call.Fun) != "append" {
+			continue
+		}
+		next, ok := list[i+1].(*ast.ExprStmt)
+		if !ok {
+			continue
+		}
+		sort, ok := next.X.(*ast.CallExpr)
+		if !ok || len(sort.Args) == 0 {
+			continue
+		}
+		pkg, name := v.function(sort.Fun)
+		if (pkg == "sort" || pkg == "slices" && strings.HasPrefix(name, "Sort")) &&
+			types.ExprString(sort.Args[0]) == types.ExprString(assign.Lhs[0]) {
+			v.gathers[loop] = true
+		}
+	}
+}
+
 // ranges refuses maps and channels, whatever name their type has.
 func (v *visitor) ranges(n *ast.RangeStmt) {
 	tv := v.info.Types[n.X]
-	if tv.Type == nil {
+	if tv.Type == nil || v.gathers[n] {
 		return
 	}
 	for _, t := range core(tv.Type) {
@@ -182,7 +233,7 @@ func (v *visitor) name(n *ast.Ident) {
 		return // a field, a method, a local
 	}
 	_, function := o.(*types.Func)
-	if reason := nameReason(o.Pkg().Path(), o.Name(), function); reason != "" && !(v.seeded && o.Pkg().Path() == "iter") {
+	if reason := nameReason(o.Pkg().Path(), o.Name(), function); reason != "" && !(v.runs == asWorld && o.Pkg().Path() == "iter") {
 		v.report(n, "%s.%s: %s", o.Pkg().Path(), o.Name(), reason)
 	}
 	if o.Pkg().Path() == "maps" && slices.Contains(mapWalks, o.Name()) && !v.sorted[n] {
@@ -230,7 +281,7 @@ func (v *visitor) global(n ast.Node, o *types.Var) {
 // compilers (fused multiply-add), and with them decisions.
 func (v *visitor) float(e ast.Expr) {
 	tv, ok := v.info.Types[e]
-	if !ok || v.seeded || tv.Type == nil || tv.Value != nil {
+	if !ok || v.runs == asWorld || tv.Type == nil || tv.Value != nil {
 		return
 	}
 	b, ok := tv.Type.Underlying().(*types.Basic)

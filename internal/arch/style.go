@@ -52,7 +52,7 @@ func checkFile(t *tree, p *pkg, f *file) []Finding {
 			return true
 		}
 		switch from := names[x.Name]; {
-		case f.test && from == "time" && s.Sel.Name == "Sleep" && names["synctest"] == "":
+		case f.test && !strings.HasSuffix(f.name, "_bench_test.go") && from == "time" && s.Sel.Name == "Sleep" && names["synctest"] == "":
 			found = append(found, finding(t.at(n.Pos()), "time.Sleep in a test: wait for the thing itself, or use virtual time"))
 		case !f.test && from == "os" && slices.Contains(environment, s.Sel.Name) && !readsEnvironment(p.path):
 			found = append(found, finding(t.at(n.Pos()), "os.%s: the environment is read in cmd only and passed as options", s.Sel.Name))

@@ -20,12 +20,22 @@ type place struct {
 	path    string // below the module; "." is the root; "x/..." is everything beneath x
 	layer   layer
 	machine bool     // decides and touches nothing: words.go applies
-	seeded  bool     // replayed from a seed: as a machine, but it may use coroutines and print figures as fractions
-	wasm    bool     // must build for a browser although it is neither
+	runs    replayed // no machine, but the simulator runs it as it is: words.go applies with exceptions
 	uses    []string // first-party imports beyond everyone's and the values below; "x/..." includes x
 	sealed  bool     // not even the value packages below
 	promise string   // what the place is for: printed with a broken arrow
 }
+
+// replayed says why a package that is no machine must still behave the same when
+// a seed is replayed.
+type replayed int
+
+const (
+	notReplayed replayed = iota
+	asWorld              // the simulator itself: it may use coroutines, and print figures as fractions
+	asDoor               // a door that runs in it: it may lock, since production reads it from several goroutines
+	asBoth               // real and simulated side by side: only the browser build is checked
+)
 
 // everyone may import these, from any layer.
 var everyone = []string{"internal/id", "internal/assert", "internal/faults", "trace"}
@@ -47,13 +57,13 @@ var table = []place{
 	{path: "rsm", layer: raftL, machine: true, uses: []string{"membership"}, promise: "what an application implements; it knows nothing of raft"},
 	{path: "wire", layer: raftL, machine: true, uses: []string{"raft", "membership"}, promise: "bytes of messages, entries and hard state"},
 
-	{path: "vfs", layer: doors, wasm: true, sealed: true, promise: "files; it knows nothing of what is in them"},
-	{path: "wal", layer: doors, wasm: true, uses: []string{"vfs"}, promise: "the log of all groups on one disk"},
-	{path: "snapshot", layer: doors, wasm: true, uses: []string{"vfs"}, promise: "snapshot files and streams"},
+	{path: "vfs", layer: doors, runs: asBoth, sealed: true, promise: "files; it knows nothing of what is in them"},
+	{path: "wal", layer: doors, runs: asDoor, uses: []string{"vfs"}, promise: "the log of all groups on one disk"},
+	{path: "snapshot", layer: doors, runs: asDoor, uses: []string{"vfs"}, promise: "snapshot files and streams"},
 	{path: "transport", layer: doors, promise: "frames between peers"},
 
 	{path: "host", layer: groups, machine: true, promise: "many groups, as a machine; it knows no door"},
-	{path: "host/exec", layer: groups, wasm: true, uses: []string{"host", "wal", "snapshot", "vfs"}, promise: "executes an effect, synchronously"},
+	{path: "host/exec", layer: groups, runs: asDoor, uses: []string{"host", "wal", "snapshot", "vfs"}, promise: "executes an effect, synchronously"},
 	{path: "host/run", layer: groups, uses: []string{"host", "host/exec", "transport", "wal", "snapshot", "vfs"}, promise: "goroutines and real doors; it adds no decision"},
 	{path: ".", layer: groups, uses: []string{"host", "host/exec", "host/run", "transport", "wal", "snapshot", "vfs"}, promise: "the library's public face; it opens the doors and hands them to the driver"},
 
@@ -74,9 +84,9 @@ var table = []place{
 	{path: "api/web", layer: service, uses: []string{"server"}, promise: "pages; what they show is handed in"},
 	{path: "cmd/quorate/...", layer: service, uses: []string{"./..."}, promise: "the binary; the only place that wires"},
 
-	{path: "sim", layer: beside, seeded: true, uses: []string{"vfs"}, promise: "the world; it knows no Raft"},
-	{path: "check", layer: beside, seeded: true, promise: "judges histories; it knows none of the code that made them"},
-	{path: "sim/cluster", layer: beside, seeded: true, uses: []string{
+	{path: "sim", layer: beside, runs: asWorld, uses: []string{"vfs"}, promise: "the world; it knows no Raft"},
+	{path: "check", layer: beside, runs: asWorld, promise: "judges histories; it knows none of the code that made them"},
+	{path: "sim/cluster", layer: beside, runs: asWorld, uses: []string{
 		"sim", "check", "quorum", "membership", "raft", "rsm", "wire", "vfs", "wal", "snapshot", "host", "host/exec",
 		"kv", "kv/engine", "kv/engine/mem", "kv/mvcc", "kv/lease", "kv/auth", "kv/watch",
 	}, promise: "production's machines in the simulated world"},
