@@ -158,3 +158,33 @@ func TestBudgetIsStatesNotTime(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The same verdicts with unknown outcomes settled by their unique values, and no
+// search over two dozen of them.
+func TestUnknownWritesAreSettledByWhoSawThem(t *testing.T) {
+	unique := cell
+	unique.Wrote = func(o Operation) (string, bool) { return string(o.Input), true }
+	for _, c := range []struct {
+		name    string
+		history []Operation
+		ok      bool
+	}{
+		{"seen", []Operation{unknown(1, "a", 1), read(2, "", 3, 4, 0), read(3, "a", 5, 6, 0)}, true},
+		{"seen, then not", []Operation{unknown(1, "a", 1), read(2, "a", 3, 4, 0), read(3, "", 5, 6, 0)}, false},
+		{"seen before its call", []Operation{unknown(1, "a", 5), read(3, "a", 1, 2, 0)}, false},
+		{"never seen", []Operation{unknown(1, "a", 1), read(3, "", 5, 6, 0)}, true},
+		{"hidden by another", []Operation{unknown(1, "a", 1), unknown(2, "b", 2), read(3, "b", 5, 6, 0)}, true},
+	} {
+		if err := Linearizable(c.history, unique, 0); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	var h []Operation
+	for i := range 24 {
+		h = append(h, unknown(uint64(i+1), string(rune('a'+i)), 1))
+	}
+	h = append(h, read(99, "never", 2, 3, 0))
+	if err := Linearizable(h, unique, 500); err == nil || errors.Is(err, ErrUndecided) {
+		t.Errorf("got %v", err)
+	}
+}

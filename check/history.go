@@ -46,6 +46,8 @@ type Operation struct {
 	// Index is, of a write that is Done, where it was applied; of a read that is
 	// Done, how far the state it was answered from had applied.
 	Index id.Index
+
+	settled bool // Unknown, but Return bounds when it took effect (linear.go)
 }
 
 func (o Operation) String() string {

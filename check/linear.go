@@ -23,6 +23,11 @@ type Sequential struct {
 	// Step returns the state after o, and whether o's answer (if it is Done) is
 	// possible in s. Of an unknown state it may learn from the answer.
 	Step func(s State, o Operation) (State, bool)
+	// Wrote, unless nil, returns the value that a write leaves behind if no other
+	// operation of the history ever leaves the same, and if every answer shows the
+	// value before it. It lets the search settle writes of unknown outcome: see
+	// settle.
+	Wrote func(o Operation) (value string, unique bool)
 }
 
 // Bounds of a search.
@@ -58,7 +63,7 @@ func Linearizable(history []Operation, s Sequential, states int) error {
 	}
 	sort.Strings(keys)
 	for _, k := range keys {
-		for i, w := range windows(byKey[k]) {
+		for i, w := range windows(s.settle(byKey[k])) {
 			start := State{Known: i == 0}
 			if err := search(w, start, s, states); err != nil {
 				return fmt.Errorf("key %q, window %d of %d operations from %dµs: %w", k, i+1, len(w), w[0].Call/1000, err)
@@ -66,6 +71,44 @@ func Linearizable(history []Operation, s Sequential, states int) error {
 		}
 	}
 	return nil
+}
+
+// settle takes the exponent out of unknown outcomes. A write with a value of its
+// own, whose outcome nobody knows,
+//
+//   - took effect before whoever saw its value was answered: it gets that end;
+//   - may as well never have happened if nobody saw its value: whatever was
+//     answered next would have shown it, and a later write of unknown outcome that
+//     hid it explains the same answers without it.
+func (s Sequential) settle(list []Operation) []Operation {
+	if s.Wrote == nil {
+		return list
+	}
+	seen := map[string]id.Time{} // value: when it was first shown
+	for _, o := range list {
+		if o.Outcome != Done {
+			continue
+		}
+		if at, ok := seen[string(o.Output)]; !ok || o.Return < at {
+			seen[string(o.Output)] = o.Return
+		}
+	}
+	var out []Operation
+	for _, o := range list {
+		if o.Outcome == Unknown {
+			value, unique := s.Wrote(o)
+			at, ok := seen[value]
+			switch {
+			case unique && !ok:
+				continue
+			case unique && at > o.Call:
+				o.Return = at
+				o.settled = true
+			}
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // windows cuts one key's operations where none that was answered is under way.
@@ -82,7 +125,7 @@ func windows(list []Operation) [][]Operation {
 			window = append([]Operation(nil), unknown...)
 		}
 		window = append(window, o)
-		if o.Outcome == Done {
+		if o.Outcome == Done || o.settled {
 			busyUntil = max(busyUntil, o.Return)
 		} else {
 			unknown = append(unknown, o)
@@ -103,7 +146,7 @@ func search(window []Operation, start State, s Sequential, states int) error {
 	ops := make([]porcupine.Operation, len(window))
 	for i, o := range window {
 		ret := int64(o.Return)
-		if o.Outcome != Done {
+		if o.Outcome != Done && !o.settled {
 			ret = int64(id.Never)
 		}
 		ops[i] = porcupine.Operation{ClientId: i, Input: o, Call: int64(o.Call), Return: ret}
