@@ -111,9 +111,9 @@ func TestSoftStateIsNotPersistedM81(t *testing.T) { report(t, checkPersisted(typ
 
 func TestLayersTalkByMessagesM82(t *testing.T) { report(t, checkMessages(typed(t))) }
 
-// The Makefile lists what must build for a browser; the table is where that is
-// decided.
-func TestMakefileBuildsEveryPurePackageForTheBrowser(t *testing.T) {
+// makefileList returns the words of a variable of the Makefile.
+func makefileList(t *testing.T, name string) []string {
+	t.Helper()
 	root, err := moduleRoot(".")
 	if err != nil {
 		t.Fatal(err)
@@ -122,21 +122,66 @@ func TestMakefileBuildsEveryPurePackageForTheBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var listed []string
 	for line := range strings.Lines(string(text)) {
-		if list, ok := strings.CutPrefix(line, "PURE :="); ok {
-			listed = strings.Fields(list)
+		if list, ok := strings.CutPrefix(line, name+" :="); ok {
+			return strings.Fields(list)
 		}
 	}
+	t.Fatalf("the Makefile has no %s", name)
+	return nil
+}
+
+// The Makefile lists what must build for a browser; the table is where that is
+// decided.
+func TestMakefileBuildsEveryPurePackageForTheBrowser(t *testing.T) {
+	listed := makefileList(t, "PURE")
 	for _, p := range theTree(t).sorted() {
 		row, ok := placeOf(p.path)
-		if !ok || !row.machine && row.runs == notReplayed || len(p.productive()) == 0 {
-			continue
-		}
-		if !slices.Contains(listed, p.path) && !slices.ContainsFunc(listed, func(l string) bool { return covers(l, p.path) }) {
+		if ok && (row.machine || row.runs != notReplayed) && len(p.productive()) > 0 && !coveredBy(listed, p.path) {
 			t.Errorf("%s is to build for a browser, but PURE in the Makefile does not list it", p.path)
 		}
 	}
+}
+
+// Every package that starts goroutines runs under the race detector, but for
+// those that bring Pebble with them, as cmd does, where everything is wired.
+func TestMakefileRacesEveryPackageWithGoroutines(t *testing.T) {
+	listed := makefileList(t, "RACE")
+	tree := theTree(t)
+	for _, p := range tree.sorted() {
+		starts := false
+		for _, f := range p.productive() {
+			ast.Inspect(f.ast, func(n ast.Node) bool {
+				_, goes := n.(*ast.GoStmt)
+				starts = starts || goes
+				return !starts
+			})
+		}
+		wires := strings.HasPrefix(p.path, "cmd/")
+		if starts && !wires && !coveredBy(listed, p.path) && !tree.reaches(p.path, "kv/engine/pebble") {
+			t.Errorf("%s starts goroutines, but RACE in the Makefile does not list it", p.path)
+		}
+	}
+}
+
+// reaches tells whether a package depends on another of ours, tests aside.
+func (t *tree) reaches(from, to string) bool {
+	seen := map[string]bool{}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		if queue[0] == to {
+			return true
+		}
+		if seen[queue[0]] || t.packages[queue[0]] == nil {
+			continue
+		}
+		seen[queue[0]] = true
+		for _, i := range t.importsOf(queue[0]) {
+			if path, ours := firstParty(i); ours {
+				queue = append(queue, path)
+			}
+		}
+	}
+	return false
 }
 
 // M66: the glossary maps each of the nineteen kinds of message of etcd's raft to
