@@ -295,12 +295,17 @@ func (h *Host) transferEnded(g *group, e raft.TransferEnded) {
 // leaderChanged settles what depends on who leads.
 func (h *Host) leaderChanged(g *group) {
 	leader := g.node.Leader()
-	if g.node.Role() != raft.Leader && leader != id.None {
+	if leader != id.None {
+		// A transfer under way ended when the office was lost, also if this node
+		// wins the next election itself without having heard of another leader.
 		for _, c := range h.waitingFor(g, waitTransfer) {
 			w := g.clients.waiting[c]
-			if w.target == id.None || w.target == leader {
+			switch {
+			case g.node.Role() == raft.Leader:
+				h.end(g, Resolve{Client: c, Outcome: Refused, Detail: "this member won the next election", Leader: leader})
+			case w.target == id.None || w.target == leader:
 				h.end(g, Resolve{Client: c, Outcome: Done})
-			} else {
+			default:
 				h.end(g, Resolve{Client: c, Outcome: Refused, Detail: "another member won the election", Leader: leader})
 			}
 		}

@@ -35,10 +35,13 @@ type Disk struct {
 	identity Identity
 	faults   *faults.Set
 	found    []wal.GroupState // not yet opened, by group
-	records  []wal.Record     // scratch of Persist
 
-	mu   sync.Mutex
-	cuts bool // a log start was written: segments may have become free
+	// writing is held across file calls: groups are created and brought up while
+	// others are served, and the log has one writer. A simulated world, where a
+	// second coroutine would wait for ever, opens its groups before it serves.
+	writing sync.Mutex
+	records []wal.Record // scratch of Persist
+	cuts    bool         // a log start was written: segments may have become free
 }
 
 // ErrOtherCluster, ErrOtherNode: the directory belongs elsewhere.
@@ -138,14 +141,28 @@ func (d *Disk) Join(g id.GroupID) error {
 }
 
 func (d *Disk) create(g id.GroupID, start raft.LogStart) error {
-	if err := d.log.Append([]wal.Record{{Group: g, Kind: wal.RecordReset, Start: start}}); err != nil {
-		return err
-	}
-	if err := d.log.Sync(); err != nil {
+	if err := d.writeNow(wal.Record{Group: g, Kind: wal.RecordReset, Start: start}); err != nil {
 		return err
 	}
 	d.found = append(d.found, wal.GroupState{Group: g, Restored: raft.Restored{Start: start, Last: start.Index}})
 	return nil
+}
+
+// writeNow writes one record durably, beside the writer.
+func (d *Disk) writeNow(r wal.Record) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	if err := d.log.Append([]wal.Record{r}); err != nil {
+		return err
+	}
+	return d.log.Sync()
+}
+
+// Idle is for a writer with nothing to do (wal.Log.Idle).
+func (d *Disk) Idle() error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	return d.log.Idle()
 }
 
 func (d *Disk) has(g id.GroupID) bool {
@@ -162,6 +179,8 @@ func (d *Disk) has(g id.GroupID) bool {
 // which is 0 if none of them had to be synced. An error poisons the disk, except
 // wal.ErrNoSpace.
 func (d *Disk) Persist(run []host.Persist) (id.Token, error) {
+	d.writing.Lock()
+	defer d.writing.Unlock()
 	d.records = d.records[:0]
 	mustSync, cut := false, false
 	for _, p := range run {

@@ -20,6 +20,6 @@
 //     state are then both whole.
 //  5. Invariant: log start ≤ applied ≤ last log entry, an installation excepted.
 //
-// Who calls what: Persist by one writer at a time; a group's Apply and Install by
+// Who calls what: Persist and Idle by one writer; a group's Apply and Install by
 // one worker at a time, Snapshot by one more; Load, Acquire and Receive by anyone.
 package exec

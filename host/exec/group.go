@@ -127,10 +127,7 @@ func (g *Group) finishInstall(state wal.GroupState, applied id.Index) (raft.Rest
 	i := state.Intent
 	assert.That(applied == i.Index, "group %d: applied %d behind an intent of %d", g.id, applied, i.Index)
 	start := raft.LogStart{Index: i.Index, Term: i.Term, Config: i.Config}
-	err := g.disk.log.Append([]wal.Record{{Group: g.id, Kind: wal.RecordReset, Hard: r.Hard, Start: start}})
-	if err == nil {
-		err = g.disk.log.Sync()
-	}
+	err := g.disk.writeNow(wal.Record{Group: g.id, Kind: wal.RecordReset, Hard: r.Hard, Start: start})
 	return raft.Restored{Hard: r.Hard, Start: start, Last: start.Index}, err
 }
 

@@ -49,7 +49,7 @@ func (w *writer) loop() {
 		batch, w.queue = w.queue, batch[:0]
 		w.mu.Unlock()
 		if len(batch) == 0 {
-			if err := w.r.o.Disk.Log().Idle(); err != nil {
+			if err := w.r.o.Disk.Idle(); err != nil {
 				w.r.Deliver(host.DiskFailed{Err: err})
 				return
 			}
