@@ -245,4 +245,8 @@ func TestValidateRefuses(t *testing.T) {
 	if _, err := Bootstrap(nil); err == nil {
 		t.Error("a group of nobody")
 	}
+	same := []string{"http://a:2380"}
+	if _, err := Bootstrap([]Member{{ID: node(1), Role: Voter, PeerURLs: same}, {ID: node(2), Role: Voter, PeerURLs: same}}); !errors.Is(err, ErrPeerURL) {
+		t.Errorf("two members at one address: %v", err)
+	}
 }

@@ -24,6 +24,11 @@ func Bootstrap(members []Member) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return Config{}, err
 	}
+	for _, m := range c.Members {
+		if err := c.peerURLsFree(m); err != nil {
+			return Config{}, fmt.Errorf("membership: %v: %w", m.ID, err)
+		}
+	}
 	return c, nil
 }
 
