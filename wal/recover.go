@@ -490,7 +490,6 @@ func isEmpty(w *window, s *segment) (bool, error) {
 // zero clears the rest of the segment behind end. A frame left there could
 // become valid again behind equal bytes.
 func (r *replay) zero(s *segment) error {
-	zeros := make([]byte, zeroBytes)
 	for off := r.end; off < s.bytes; {
 		n := min(zeroBytes-off%zeroBytes, s.bytes-off)
 		b, err := r.window.read(s, off, int(n))
@@ -508,6 +507,8 @@ func (r *replay) zero(s *segment) error {
 }
 
 const zeroBytes = 64 << 10
+
+var zeros [zeroBytes]byte
 
 func isZero(b []byte) bool {
 	for len(b) >= 8 {
