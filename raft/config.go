@@ -14,7 +14,7 @@ import (
 type Config struct {
 	Group id.GroupID
 	Self  id.NodeID
-	Seed  uint64 // of the node's own random numbers: election timeouts. Different on every member
+	Seed  uint64 // of the node's own random numbers: election timeouts, first read number. Different on every member and at every start
 
 	Heartbeat   id.Duration // between a leader's heartbeats. 30 ms; too long and followers campaign
 	ElectionMin id.Duration // shortest silence before an election. 150 ms; at least 5 × Heartbeat

@@ -130,6 +130,7 @@ func New(c Config, r Restored) (*Node, error) {
 		commit:    max(min(r.Hard.Commit, r.Last), r.Applied, r.Start.Index),
 		hintSaved: r.Hard.Commit,
 	}
+	n.askedSeq = n.firstAsk()
 	for _, c := range n.log.configs {
 		if _, ok := c.Config.Find(n.cfg.Self); ok {
 			n.wasMember = true

@@ -24,7 +24,8 @@ type oracle struct {
 	reads     []pendingRead
 	violation string
 	commits   map[id.NodeID]id.Index
-	asking    map[vote]bool // who asked, in which term, whether it would win
+	within    map[id.Index]id.Term // the term of the leader that committed it
+	asking    map[vote]bool        // who asked, in which term, whether it would win
 	world     *world
 }
 
@@ -55,7 +56,7 @@ func newOracle(w *world) *oracle {
 	return &oracle{
 		leaders: map[id.Term]id.NodeID{}, global: map[id.Index]Entry{}, configs: map[id.Index]membership.Config{},
 		acked: map[id.Index]Entry{}, heads: map[id.NodeID]leaderHead{}, votes: map[vote]id.NodeID{},
-		registry: map[place]Entry{}, commits: map[id.NodeID]id.Index{}, asking: map[vote]bool{}, world: w,
+		registry: map[place]Entry{}, commits: map[id.NodeID]id.Index{}, within: map[id.Index]id.Term{}, asking: map[vote]bool{}, world: w,
 	}
 }
 
@@ -148,7 +149,7 @@ func (o *oracle) persisting(m *member, p Persist) {
 		if e.Kind == EntryConfig {
 			o.configs[e.Index] = *e.Config
 		}
-		if c, ok := o.acked[e.Index]; ok && c.Term != e.Term && m.node.role == Leader {
+		if c, ok := o.acked[e.Index]; ok && o.within[e.Index] < e.Term && c.Term != e.Term && m.node.role == Leader {
 			o.fail("leader completeness: leader %v writes entry %d in term %d, committed in term %d", m.id, e.Index, e.Term, c.Term)
 		}
 	}
@@ -292,6 +293,7 @@ func (o *oracle) committed(m *member, i id.Index) {
 	if o.acked[i].Index == 0 {
 		o.acked[i] = Entry{Index: i, Term: t}
 	}
+	o.within[i] = m.node.term
 	o.topCommit = max(o.topCommit, i)
 }
 

@@ -19,6 +19,7 @@ type chaos struct {
 	cut                                                      map[[2]id.NodeID]bool
 	drop                                                     int // per cent
 	double                                                   int
+	pace                                                     id.Duration // longest step of time
 	sequence                                                 uint64
 	readID                                                   ReadID
 	crashes, changes, snapshots, reads, transfers, elections int
@@ -26,7 +27,8 @@ type chaos struct {
 
 func newChaos(seed uint64, f ...faults.Switch) *chaos {
 	c := &chaos{world: newWorld(), r: rand.New(rand.NewPCG(seed, 7)), cut: map[[2]id.NodeID]bool{}}
-	c.drop, c.double = c.r.IntN(15), c.r.IntN(10)
+	c.drop, c.double = max(0, c.r.IntN(30)-15), max(0, c.r.IntN(20)-10)
+	c.pace = id.Duration(5+c.r.IntN(30)) * id.Millisecond
 	founders := []int{3, 3, 3, 5, 2, 4}[c.r.IntN(6)]
 	small := c.r.IntN(2) == 0
 	for i := 1; i <= 6; i++ {
@@ -122,7 +124,7 @@ func (c *chaos) deliver() {
 
 // tick moves time a little and wakes who is due, most of the time.
 func (c *chaos) tick() {
-	c.now = c.now.Add(id.Duration(c.r.IntN(int(15 * id.Millisecond))))
+	c.now = c.now.Add(id.Duration(c.r.IntN(int(c.pace))))
 	for _, m := range c.members {
 		if m.up && m.node.Deadline() <= c.now && c.r.IntN(5) > 0 {
 			c.pass(m)
@@ -149,6 +151,13 @@ func (c *chaos) propose(m *member) {
 }
 
 func (c *chaos) readAt(m *member) {
+	// Half of the reads go to whoever takes itself for a leader, the deposed too.
+	for _, x := range c.members[c.r.IntN(len(c.members)):] {
+		if x.up && x.node.role == Leader && c.r.IntN(2) == 0 {
+			m = x
+			break
+		}
+	}
 	if m.up {
 		c.readID++
 		c.reads++
@@ -197,7 +206,9 @@ func (c *chaos) changeMembers(m *member) {
 
 // faults crashes, restarts, cuts links and mends them.
 func (c *chaos) faults(m *member) {
-	switch c.r.IntN(4) {
+	switch c.r.IntN(6) {
+	case 4:
+		c.depose()
 	case 0:
 		if m.up {
 			c.crashes++
@@ -210,12 +221,34 @@ func (c *chaos) faults(m *member) {
 			}
 		}
 	case 2:
+		if l := c.leader(); l != nil && c.r.IntN(2) == 0 {
+			m = l
+		}
+		alone := c.r.IntN(2) == 0 // or with some links left, one way or both
 		for _, o := range c.members {
-			c.cut[[2]id.NodeID{m.id, o.id}] = c.r.IntN(4) > 0
-			c.cut[[2]id.NodeID{o.id, m.id}] = c.r.IntN(4) > 0
+			c.cut[[2]id.NodeID{m.id, o.id}] = alone || c.r.IntN(4) > 0
+			c.cut[[2]id.NodeID{o.id, m.id}] = alone || c.r.IntN(4) > 0
 		}
 	case 3:
 		clear(c.cut)
+	}
+}
+
+// depose cuts the leader off just long enough for the others to go on without
+// it, and asks it to read: rare by chance, and the one hour of stale reads.
+func (c *chaos) depose() {
+	old := c.leader()
+	if old == nil {
+		return
+	}
+	apart := func(p packet) bool { return p.from == old.id || p.to == old.id }
+	c.advance(c.now.Add(id.Duration(300+c.r.IntN(200))*id.Millisecond), apart)
+	if l := c.leader(); l != nil {
+		l.give(c.world, command(int(c.sequence)))
+		c.settle(apart)
+	}
+	if old.up {
+		c.readAt(old)
 	}
 }
 

@@ -30,6 +30,12 @@ type askedRead struct {
 	until id.Time
 }
 
+// firstAsk is where the numbers of this life's RequestReads start. An answer to
+// a former life's, still under way, must not meet its number again: n4 asks 1,
+// crashes, asks 1 again in the same term, and takes the old, stale answer. No
+// counter on the disk is worth that, 48 random bits are enough.
+func (n *Node) firstAsk() uint64 { return uint64(n.draw(1<<48-1)) << 16 &^ (1 << 63) }
+
 func (n *Node) read(e Read) {
 	switch {
 	case n.role != Leader && n.leader == id.None:

@@ -44,12 +44,12 @@ func messageText(m Message) string {
 	case TimeoutNow:
 		return fmt.Sprintf("TimeoutNow term %d", m.Term)
 	case RequestRead:
-		return fmt.Sprintf("RequestRead term %d, id %d", m.Term, m.ID)
+		return fmt.Sprintf("RequestRead term %d, id %d", m.Term, m.ID&0xffff)
 	case ReadAnswer:
 		if !m.Granted {
-			return fmt.Sprintf("ReadAnswer term %d, id %d: no", m.Term, m.ID)
+			return fmt.Sprintf("ReadAnswer term %d, id %d: no", m.Term, m.ID&0xffff)
 		}
-		return fmt.Sprintf("ReadAnswer term %d, id %d: at %d", m.Term, m.ID, m.Index)
+		return fmt.Sprintf("ReadAnswer term %d, id %d: at %d", m.Term, m.ID&0xffff, m.Index)
 	case NotMember:
 		return fmt.Sprintf("NotMember term %d, version %d", m.Term, m.Version)
 	}
