@@ -55,6 +55,13 @@ func (p *peerHealth) observe(now time.Time, st raft.Status) {
 	}
 }
 
+// lookAtPeers observes now: an office may be younger than the last look.
+func (s *Server) lookAtPeers(ctx context.Context) {
+	if st, err := s.group.Inspect(ctx); err == nil {
+		s.health.observe(time.Now(), st)
+	}
+}
+
 // connected reports whether the leader has heard the member for long enough.
 func (p *peerHealth) connected(now time.Time, m id.NodeID) bool {
 	p.mu.Lock()
@@ -229,6 +236,7 @@ func (s *Server) addHere(ctx context.Context, peerURLs []string, learner bool) (
 			return membership.Op{}, ErrTooManyLearners
 		}
 		if !learner && s.o.StrictReconfig {
+			s.lookAtPeers(ctx)
 			if err := s.mayAddVoter(now, c); err != nil {
 				return membership.Op{}, err
 			}
@@ -247,6 +255,7 @@ func (s *Server) removeHere(ctx context.Context, node uint64) (askAnswer, error)
 			return membership.Op{}, ErrMemberNotFound
 		}
 		if s.o.StrictReconfig && m.Role == membership.Voter {
+			s.lookAtPeers(ctx)
 			if err := s.mayRemoveVoter(time.Now(), c, m); err != nil {
 				return membership.Op{}, err
 			}
@@ -300,7 +309,7 @@ func (s *Server) promoteHere(ctx context.Context, node uint64) (askAnswer, error
 			return membership.Op{}, ErrMemberNotFound
 		case m.Role != membership.Learner:
 			return membership.Op{}, ErrMemberNotLearner
-		case !s.caughtUp(m.ID):
+		case !s.caughtUp(ctx, m.ID):
 			return membership.Op{}, ErrLearnerNotReady
 		}
 		if s.o.StrictReconfig {
@@ -313,8 +322,11 @@ func (s *Server) promoteHere(ctx context.Context, node uint64) (askAnswer, error
 }
 
 // caughtUp is etcd's rule: a learner is ready when it has 90 % of the log.
-func (s *Server) caughtUp(learner id.NodeID) bool {
-	st := s.group.Status()
+func (s *Server) caughtUp(ctx context.Context, learner id.NodeID) bool {
+	st, err := s.group.Inspect(ctx)
+	if err != nil {
+		return false
+	}
 	for _, p := range st.Progress {
 		if p.ID == learner {
 			return p.Active && uint64(p.Match)*10 >= uint64(st.Last)*9

@@ -18,11 +18,14 @@ type Group interface {
 	Propose(ctx context.Context, command []byte) ([]byte, error)
 	// Linearizable returns a View that holds everything that was acknowledged to
 	// anyone before the call. Close the View.
-	Linearizable(ctx context.Context) (*kv.View, error)
+	Linearizable(ctx context.Context) (View, error)
 	// Local returns the newest View of this member, which may lie behind. Close it.
-	Local() (*kv.View, error)
-	// Status is this member's soft state.
+	Local() (View, error)
+	// Status is this member's soft state, cheap: role, term, leader, configuration
+	// and applied index are current, the rest may be old.
 	Status() raft.Status
+	// Inspect is the exact state, followers' progress included.
+	Inspect(ctx context.Context) (raft.Status, error)
 	// Change changes the membership; only the leader takes one.
 	Change(ctx context.Context, c membership.Change) error
 	// Transfer hands the office over; only the leader can. It returns when the
@@ -32,3 +35,12 @@ type Group interface {
 	// its answer. An error leaves open whether it was acted upon.
 	AskLeader(ctx context.Context, request []byte) ([]byte, error)
 }
+
+// View is a state to read from, until Close.
+type View struct {
+	*kv.View
+	Release func() // instead of kv.View.Close, where others share it
+}
+
+// Close ends this use of the View.
+func (v View) Close() { v.Release() }

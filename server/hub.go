@@ -43,7 +43,7 @@ type hub struct {
 // sharedView is a View and how many use it; it is closed when nobody does. The
 // hub itself is one user of the newest. refs is guarded by hub.mu.
 type sharedView struct {
-	*kv.View
+	View
 	refs int
 }
 
@@ -62,7 +62,7 @@ func (h *hub) applied(c kv.Changes) {
 		c.View.Close()
 		return
 	}
-	h.replaceView(c.View)
+	h.replaceView(View{View: c.View, Release: func() { c.View.Close() }})
 	if c.Restored || len(h.changes) >= hubChangesMax || h.events+len(c.Events) > hubEventsMax {
 		h.changes, h.events = append(h.changes[:0], watch.Restored{Revision: c.Revision, CompactRevision: c.CompactRevision}), 0
 	} else {
@@ -80,14 +80,11 @@ func (h *hub) applied(c kv.Changes) {
 
 // replaceView keeps only the newest View: an older one tells nothing that it
 // does not tell. Callers hold mu.
-func (h *hub) replaceView(v *kv.View) {
+func (h *hub) replaceView(v View) {
 	if h.view != nil {
 		h.drop(h.view)
 	}
-	h.view = nil
-	if v != nil {
-		h.view = &sharedView{View: v, refs: 1}
-	}
+	h.view = &sharedView{View: v, refs: 1}
 }
 
 // drop ends one use. Callers hold mu.
@@ -214,7 +211,7 @@ func (h *hub) scan(s watch.Scan) {
 	h.s.running.Add(1) // run has not returned, so Close still waits
 	go func() {
 		defer h.s.running.Done()
-		r := read(view.View, s)
+		r := read(view.View.View, s)
 		h.giveBack(view)
 		h.scanned <- r
 	}()
@@ -261,7 +258,8 @@ func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	h.replaceView(nil)
+	h.drop(h.view)
+	h.view = nil
 	for _, s := range h.streams {
 		s.end()
 	}

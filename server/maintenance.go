@@ -42,9 +42,15 @@ func (s *Server) Status(ctx context.Context) (MemberStatus, error) {
 	if err != nil {
 		return MemberStatus{}, err
 	}
+	limited, cancel := s.limited(ctx)
+	defer cancel()
+	st, err := s.group.Inspect(limited)
+	if err != nil {
+		return MemberStatus{}, s.clientError(ctx, err)
+	}
 	size := s.size()
 	return MemberStatus{
-		Header: s.header(v.Revision()), Raft: s.group.Status(), Learner: s.IsLearner(), Alarms: alarms,
+		Header: s.header(v.Revision()), Raft: st, Learner: s.IsLearner(), Alarms: alarms,
 		Size: size, InUse: size, Quota: s.o.QuotaBytes, Version: version,
 	}, nil
 }
@@ -70,13 +76,7 @@ func (s *Server) HashKV(ctx context.Context, revision int64) (Header, mvcc.Hash,
 }
 
 // Defragment succeeds and changes nothing: space comes back by compaction alone.
-func (s *Server) Defragment(ctx context.Context) (Header, error) {
-	h, err := s.localHeader()
-	if err != nil {
-		return Header{}, s.clientError(ctx, err)
-	}
-	return h, nil
-}
+func (s *Server) Defragment(ctx context.Context) (Header, error) { return s.Header(ctx) }
 
 // MoveLeader hands the office over. Only the leader takes it, and only to a voter.
 func (s *Server) MoveLeader(ctx context.Context, to uint64) (Header, error) {
@@ -225,9 +225,14 @@ func (s *Server) housekeeping() {
 		case <-s.quit:
 			return
 		}
-		st := s.group.Status()
-		s.health.observe(time.Now(), st)
 		s.refreshAlarms()
+		ctx, cancel := s.limited(s.life)
+		st, err := s.group.Inspect(ctx)
+		cancel()
+		if err != nil {
+			continue
+		}
+		s.health.observe(time.Now(), st)
 		if st.Role != raft.Leader {
 			continue
 		}

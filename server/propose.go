@@ -90,20 +90,20 @@ func (s *Server) release(n int) {
 func (s *Server) Pending() int64 { return s.inFlight.Load() }
 
 // view returns the View to read from.
-func (s *Server) view(ctx context.Context, serializable bool) (*kv.View, error) {
+func (s *Server) view(ctx context.Context, serializable bool) (View, error) {
 	if s.stopping() {
-		return nil, ErrStopped
+		return View{}, ErrStopped
 	}
 	if serializable {
 		v, err := s.group.Local()
 		if err != nil {
-			return nil, s.clientError(ctx, err)
+			return View{}, s.clientError(ctx, err)
 		}
 		return v, nil
 	}
 	limited, cancel := s.limited(ctx)
 	defer cancel()
-	var v *kv.View
+	var v View
 	// A read has no effect, so every try is a round of its own and none is reused.
 	err := s.untilTaken(limited, func(ctx context.Context) (err error) {
 		v, err = s.group.Linearizable(ctx)
@@ -111,7 +111,7 @@ func (s *Server) view(ctx context.Context, serializable bool) (*kv.View, error) 
 	})
 	if err != nil {
 		s.Counters.ReadsFailed.Add(1)
-		return nil, s.clientError(ctx, err)
+		return View{}, s.clientError(ctx, err)
 	}
 	return v, nil
 }

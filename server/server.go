@@ -118,8 +118,15 @@ type Server struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when the status changed
-	leader  id.NodeID     // as last seen by StatusChanged
+	seen    office        // by the last StatusChanged
+}
+
+// office is the part of a status that requests wait for.
+type office struct {
+	role    raft.Role
 	term    id.Term
+	leader  id.NodeID
+	version uint64 // of the configuration
 }
 
 // Counters is what metrics read; all only grow.
@@ -255,15 +262,19 @@ func (s *Server) stopping() bool {
 // configuration may have changed. It does not block. Not before Start.
 func (s *Server) StatusChanged() {
 	st := s.group.Status()
+	seen := office{st.Role, st.Term, st.Leader, st.Config.Version}
 	s.mu.Lock()
-	if st.Leader != id.None && (st.Leader != s.leader || st.Term != s.term) {
-		s.Counters.LeaderChanges.Add(1)
-		s.leader, s.term = st.Leader, st.Term
+	if seen == s.seen { // only the applied index: nobody waits for that here
+		s.mu.Unlock()
+		return
 	}
+	if st.Leader != id.None && (st.Leader != s.seen.leader || st.Term != s.seen.term) {
+		s.Counters.LeaderChanges.Add(1)
+	}
+	s.seen = seen
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()
-	s.health.observe(time.Now(), st)
 	s.leases.status(st)
 }
 
@@ -284,6 +295,53 @@ func (s *Server) HasLeader() bool { return s.group.Status().Leader != id.None }
 // header is a header for an answer at the given revision.
 func (s *Server) header(revision int64) Header {
 	return Header{Cluster: s.o.Cluster, Member: s.o.Self.Node, Revision: revision, Term: uint64(s.group.Status().Term)}
+}
+
+// HeaderAt is a header for an answer at a revision that the caller knows.
+func (s *Server) HeaderAt(revision int64) Header { return s.header(revision) }
+
+// Header is a header at this member's current revision.
+func (s *Server) Header(ctx context.Context) (Header, error) {
+	h, err := s.localHeader()
+	if err != nil {
+		return Header{}, s.clientError(ctx, err)
+	}
+	return h, nil
+}
+
+// WithoutLeader calls f once, when no leader was known for as long as d without
+// a break. stop ends the watch; f may still be running then.
+func (s *Server) WithoutLeader(d time.Duration, f func()) (stop func()) {
+	ctx, cancel := context.WithCancel(s.life)
+	go func() {
+		var over *time.Timer // runs while there is no leader
+		for {
+			changed := s.next()
+			var fired <-chan time.Time
+			switch {
+			case s.HasLeader() && over != nil:
+				over.Stop()
+				over = nil
+			case !s.HasLeader() && over == nil:
+				over = time.NewTimer(d)
+			}
+			if over != nil {
+				fired = over.C
+			}
+			select {
+			case <-changed:
+			case <-fired:
+				f()
+				return
+			case <-ctx.Done():
+				if over != nil {
+					over.Stop()
+				}
+				return
+			}
+		}
+	}()
+	return cancel
 }
 
 // limited bounds a request by the Server's own timeout.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/kv"
+	"github.com/quorate/quorate/kv/engine"
 	"github.com/quorate/quorate/kv/engine/mem"
 	"github.com/quorate/quorate/membership"
 	"github.com/quorate/quorate/raft"
@@ -26,7 +27,7 @@ const Cluster = 0xcdf818194e3a8c32
 
 // Group implements server.Group.
 type Group struct {
-	publish func(kv.Changes)
+	EngineStats func() engine.Stats
 
 	mu      sync.Mutex
 	store   *kv.Store
@@ -39,8 +40,10 @@ type Group struct {
 
 // New returns a group whose store gives its changes to publish.
 func New(publish func(kv.Changes)) (*Group, error) {
-	g := &Group{publish: publish, changed: func() {}}
-	g.store = kv.NewStore(mem.New(), kv.Options{Publish: publish})
+	g := &Group{changed: func() {}}
+	e := mem.New()
+	g.EngineStats = e.Stats
+	g.store = kv.NewStore(e, kv.Options{Publish: publish})
 	if _, _, err := g.store.Open(); err != nil {
 		return nil, err
 	}
@@ -57,9 +60,13 @@ func New(publish func(kv.Changes)) (*Group, error) {
 // Start makes a running Server over a new Group.
 func Start(o server.Options) (*server.Server, *Group, error) {
 	o.Cluster, o.Self = Cluster, Self
+	var g *Group
+	if o.EngineStats == nil {
+		o.EngineStats = func() engine.Stats { return g.EngineStats() }
+	}
 	s := server.New(o)
-	g, err := New(s.Applied)
-	if err != nil {
+	var err error
+	if g, err = New(s.Applied); err != nil {
 		return nil, nil, err
 	}
 	if err := s.Start(g); err != nil {
@@ -143,25 +150,28 @@ func (g *Group) Propose(ctx context.Context, command []byte) ([]byte, error) {
 }
 
 // Linearizable is Local unless a test made it fail.
-func (g *Group) Linearizable(ctx context.Context) (*kv.View, error) {
+func (g *Group) Linearizable(ctx context.Context) (server.View, error) {
 	g.mu.Lock()
 	err := g.next()
 	g.mu.Unlock()
 	if err != nil {
-		return nil, err
+		return server.View{}, err
 	}
 	return g.Local()
 }
 
-func (g *Group) Local() (*kv.View, error) {
+func (g *Group) Local() (server.View, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v, ok := g.store.View().(*kv.View)
 	if !ok {
-		return nil, errors.New("servertest: the store's View is not a *kv.View")
+		return server.View{}, errors.New("servertest: the store's View is not a *kv.View")
 	}
-	return v, nil
+	return server.View{View: v, Release: func() { v.Close() }}, nil
 }
+
+// Inspect is Status.
+func (g *Group) Inspect(context.Context) (raft.Status, error) { return g.Status(), nil }
 
 func (g *Group) Status() raft.Status {
 	g.mu.Lock()
