@@ -107,21 +107,24 @@ func (q *RangeRequest) sort(kvs []KeyValue) {
 
 // arena gives out copies from large pieces: an answer of a thousand keys costs a
 // few allocations instead of two thousand. A piece lives as long as any of it.
-type arena struct{ free []byte }
+type arena struct {
+	free []byte
+	size int // of the last piece; the next is twice as large
+}
 
-const arenaPieceBytes = 32 << 10
+// Most answers are one key, so the first piece is small.
+const (
+	arenaPieceBytesMin = 512
+	arenaPieceBytesMax = 32 << 10
+)
 
 func (a *arena) copy(b []byte) []byte {
 	if len(b) > cap(a.free)-len(a.free) {
-		if len(b) > arenaPieceBytes/4 {
+		a.size = min(max(2*a.size, arenaPieceBytesMin), arenaPieceBytesMax)
+		if len(b) > a.size/2 {
 			return bytes.Clone(b)
 		}
-		// The first piece is small: most answers are one key.
-		size := arenaPieceBytes
-		if a.free == nil {
-			size = max(256, len(b))
-		}
-		a.free = make([]byte, 0, size)
+		a.free = make([]byte, 0, a.size)
 	}
 	start := len(a.free)
 	a.free = append(a.free, b...)

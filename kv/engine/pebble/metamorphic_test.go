@@ -130,6 +130,9 @@ func (p *pair) fill(a, b engine.Batch) {
 			p.must(b.DeleteRange(span))
 		default:
 			value := make([]byte, p.rng.Intn(1500))
+			if p.rng.Intn(60) == 0 {
+				value = make([]byte, 50<<10) // a batch larger than half a memtable
+			}
 			p.rng.Read(value)
 			p.must(a.Set(key, value))
 			p.must(b.Set(key, value))
