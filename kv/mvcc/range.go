@@ -119,6 +119,9 @@ const (
 )
 
 func (a *arena) copy(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
 	if len(b) > cap(a.free)-len(a.free) {
 		a.size = min(max(2*a.size, arenaPieceBytesMin), arenaPieceBytesMax)
 		if len(b) > a.size/2 {
