@@ -14,9 +14,10 @@ import (
 //
 // A proposal's life:
 //
-//	Propose ─▶ parked (no leader) ─▶ asked (forwarded) ─┐
-//	   └──────────▶ given to raft ─▶ placed ────────────┴─▶ applied: Done
-//	                                   └─ another entry applied at its index: Refused
+//	Propose ─▶ parked (no leader) ◀─▶ asked (forwarded) ─┐
+//	   └──────────▶ given to raft ─▶ placed ─────────────┴─▶ applied: Done
+//	                     ▲              └─ another entry applied at its index
+//	                     └──────────────────────┘
 type clients struct {
 	waiting map[ClientID]*waiter
 	placed  []place    // by index: whose fate is known when the index is applied
@@ -29,9 +30,13 @@ type clients struct {
 type waiter struct {
 	kind   waiterKind
 	state  waiterState
-	data   []byte // parked or asked: to be sent (again)
-	tries  int    // forwards so far
-	target id.NodeID
+	data   []byte    // of a proposal that may be forwarded
+	after  id.Index  // applied here when it came: no copy stands before
+	doubt  bool      // a copy may stand in some log
+	before bool      // doubt before the Ask in flight
+	ask    uint64    // the Ask in flight, to
+	asked  id.NodeID // this leader
+	target id.NodeID // of a transfer
 }
 
 type waiterKind uint8
@@ -47,7 +52,7 @@ type waiterState uint8
 
 const (
 	given  waiterState = iota // to raft, or placed: it may take effect
-	parked                    // not yet anywhere: certainly without effect
+	parked                    // waits for a leader; without doubt, certainly without effect
 	asked                     // forwarded, no answer yet
 )
 
@@ -134,31 +139,24 @@ func (h *Host) clientOf(p raft.ProposalID) ClientID {
 }
 
 func (h *Host) propose(g *group, e Propose) {
-	w := &waiter{kind: waitPropose}
+	w := &waiter{kind: waitPropose, after: g.applied}
 	g.clients.waiting[e.Client] = w
-	if !e.Forward || g.node.Role() == raft.Leader {
-		g.proposals = append(g.proposals, raft.Proposal{ID: h.proposalID(e.Client), Data: e.Data})
-		if e.Forward {
-			w.data = e.Data // refused as NotLeader in the same pass, it can still be forwarded
-		}
-		h.touch(g)
+	if e.Forward {
+		w.data = e.Data
+		h.forward(g, e.Client, w)
 		return
 	}
-	w.data = e.Data
-	h.forward(g, e.Client, w)
+	h.submit(g, submission{Proposal: raft.Proposal{ID: h.proposalID(e.Client), Data: e.Data}})
 }
 
 // placed notes where a proposal stands: this node's client waits for the index,
 // a peer's host gets its answer.
 func (h *Host) placed(g *group, e raft.Placed) {
-	if h.answerPlaced(e) {
-		return
+	s, ok := g.asker(e.ID)
+	if !ok {
+		s = submission{Proposal: raft.Proposal{ID: e.ID}}
 	}
-	c := h.clientOf(e.ID)
-	if w := g.clients.waiting[c]; w != nil {
-		w.data = nil
-		g.clients.place(place{index: e.Index, term: e.Term, client: c})
-	}
+	h.place(g, s, e)
 }
 
 // place keeps placed sorted by index; a new leadership may place behind older
@@ -172,8 +170,11 @@ func (c *clients) place(p place) {
 }
 
 func (h *Host) refused(g *group, e raft.Refused) {
-	if !e.IsRead && h.answerRefused(e) {
-		return
+	if !e.IsRead {
+		if s, ok := g.asker(e.ID); ok {
+			h.effect(Answer{To: s.from, ID: s.ask, Data: appendAnswer(nil, answer{why: e.Why, leader: e.Leader})})
+			return
+		}
 	}
 	c := ClientID(e.Read)
 	if !e.IsRead {
@@ -183,14 +184,14 @@ func (h *Host) refused(g *group, e raft.Refused) {
 	if w == nil {
 		return
 	}
-	if w.kind == waitPropose && w.data != nil {
+	if w.data != nil {
 		switch e.Why {
-		case raft.NotLeader:
-			h.forward(g, c, w)
+		case raft.NotLeader, raft.Transferring, raft.DiskStalled:
+			h.park(g, c, w) // there will be another leader, or this one again
 			return
-		case raft.Transferring:
-			h.park(g, c, w)
-			return
+		}
+		if w.doubt {
+			return // this copy is refused; it waits for the apply of the earlier one
 		}
 	}
 	h.end(g, Resolve{Client: c, Outcome: Refused, Why: e.Why, Detail: e.Detail, Leader: e.Leader})
@@ -219,18 +220,28 @@ func (h *Host) appliedChange(g *group, e raft.Entry) {
 	g.clients.leaving = g.clients.leaving[:0]
 }
 
-// overtaken refuses what was placed at an index that now holds another entry:
-// its place is taken for good.
+// overtaken looks after what was placed at an index that now holds another
+// entry: its place is taken for good. It is forwarded again, or refused.
 func (h *Host) overtaken(g *group, applied id.Index) {
 	n := 0
-	for ; n < len(g.clients.placed) && g.clients.placed[n].index <= applied; n++ {
-		c := g.clients.placed[n].client
-		if slices.Contains(g.clients.leaving, c) {
-			continue // its joint entry is applied
-		}
-		h.end(g, Resolve{Client: c, Outcome: Refused, Why: raft.NotLeader, Leader: g.node.Leader()})
+	for n < len(g.clients.placed) && g.clients.placed[n].index <= applied {
+		n++
 	}
+	gone := slices.Clone(g.clients.placed[:n])
 	g.clients.placed = slices.Delete(g.clients.placed, 0, n)
+	for _, p := range gone {
+		w := g.clients.waiting[p.client]
+		switch {
+		case w == nil || slices.Contains(g.clients.leaving, p.client):
+			// answered, or its joint entry is applied
+		case slices.ContainsFunc(g.clients.placed, func(q place) bool { return q.client == p.client }):
+			// it stands further on too
+		case w.data != nil && w.state == given:
+			h.forward(g, p.client, w)
+		case w.data == nil:
+			h.end(g, Resolve{Client: p.client, Outcome: Refused, Why: raft.NotLeader, Leader: g.node.Leader()})
+		}
+	}
 }
 
 // skipped ends what was placed at an index that a snapshot jumped over: nobody
@@ -311,6 +322,7 @@ func (h *Host) leaderChanged(g *group) {
 		}
 	}
 	if leader != id.None {
+		h.askAgain(g)
 		h.unpark(g)
 	}
 }
@@ -334,7 +346,7 @@ func (h *Host) cancel(e Cancel) {
 
 // certainty is the truthful end of a request that is given up.
 func certainty(c ClientID, w *waiter) Resolve {
-	if w.kind == waitRead || w.state == parked {
+	if w.kind == waitRead || w.state == parked && !w.doubt {
 		return Resolve{Client: c, Outcome: Refused, Why: raft.NotLeader, Detail: "given up while waiting"}
 	}
 	return Resolve{Client: c, Outcome: Unknown}

@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
@@ -10,12 +11,21 @@ import (
 
 // A member that is not leader forwards a proposal under its own name and
 // answers its client from its own apply (DESIGN 13). The leader's answer says
-// only where the proposal was placed, or that it certainly was not; in that case
-// alone it is sent again. An answer that never comes leaves the client waiting
-// for the apply, or for its own deadline.
-
-// forwardsMax bounds how often one proposal is sent to another supposed leader.
-const forwardsMax = 8
+// where the proposal was placed, or that it was not.
+//
+// An Ask may get lost, and its answer too, and the leader may die in between. So
+// a forwarded proposal is sent again, with the same name, and the leader looks
+// for the name in its own log before it places it. That makes it at most once:
+//
+//	Copy 1 stands at (i, t1), placed by an older leader. The leader of t2 > t1
+//	does not find it in its log and places copy 2 at (j, t2). A log that holds
+//	copy 2 equals that leader's up to j (Log Matching), so it has no copy 1 up to
+//	j; behind j it has no entry of a term below t2. So no log ever holds both, and
+//	at most one of them is committed.
+//
+// Where to look: copies stand behind what the asker had applied when it first
+// asked. If the leader's memory does not reach back so far, it says so, and the
+// client waits for the apply or for its own deadline.
 
 // parkedRetry is how long a proposal waits before it tries the known leader
 // again: a transfer that failed changes no leader and brings no news.
@@ -27,39 +37,130 @@ type askedFor struct {
 	client ClientID
 }
 
-// askedBy remembers, within one pass, whom to answer about a forwarded proposal.
-type askedBy struct {
+// submission is a proposal on its way into raft in this pass.
+type submission struct {
+	raft.Proposal
+	again bool     // it may stand in the log already,
+	after id.Index // behind this index if so
 	from  id.NodeID
-	ask   uint64
-	about raft.ProposalID
+	ask   uint64 // of the peer that forwarded it; 0: this node's own
+}
+
+// submit queues a proposal for this pass.
+func (h *Host) submit(g *group, s submission) {
+	g.submissions = append(g.submissions, s)
+	h.touch(g)
+}
+
+// proposals turns this pass's submissions into raft's event, without those that
+// stand in the log already. What is left is remembered until raft has answered.
+func (h *Host) proposals(g *group) {
+	if len(g.submissions) == 0 {
+		return
+	}
+	if slices.ContainsFunc(g.submissions, func(s submission) bool { return s.again }) && g.node.Role() == raft.Leader {
+		h.withoutKnown(g)
+	}
+	list := make([]raft.Proposal, len(g.submissions))
+	for i, s := range g.submissions {
+		list[i] = s.Proposal
+		if s.ask != 0 {
+			g.askers = append(g.askers, s)
+		}
+	}
+	if len(list) > 0 {
+		g.in = append(g.in, raft.Propose{Proposals: list})
+	}
+	clear(g.submissions)
+	g.submissions = g.submissions[:0]
+}
+
+// withoutKnown answers and takes out the submissions that stand in the log, or
+// of which that cannot be told; one that came twice in this pass stays once.
+func (h *Host) withoutKnown(g *group) {
+	wanted := map[raft.ProposalID]raft.Placed{}
+	from := id.Index(1<<64 - 1)
+	for _, s := range g.submissions {
+		if s.again {
+			wanted[s.ID] = raft.Placed{}
+			from = min(from, s.after+1)
+		}
+	}
+	first, entries := g.node.Tail(from)
+	for _, e := range entries {
+		if _, ok := wanted[e.Proposal]; ok {
+			wanted[e.Proposal] = raft.Placed{ID: e.Proposal, Index: e.Index, Term: e.Term}
+		}
+	}
+	kept := map[raft.ProposalID]int{}
+	list := g.submissions[:0]
+	for _, s := range g.submissions {
+		i, twice := kept[s.ID]
+		switch at := wanted[s.ID]; {
+		case at.Index != 0:
+			h.place(g, s, at)
+		case s.again && s.after+1 < first:
+			h.cannotTell(s)
+		case twice:
+			list[i].from, list[i].ask = s.from, s.ask // the asker waits for its newest Ask
+		default:
+			kept[s.ID] = len(list)
+			list = append(list, s)
+		}
+	}
+	clear(g.submissions[len(list):])
+	g.submissions = list
+}
+
+// place tells whoever submitted s where it stands.
+func (h *Host) place(g *group, s submission, at raft.Placed) {
+	if s.ask != 0 {
+		h.effect(Answer{To: s.from, ID: s.ask, Data: appendAnswer(nil, answer{index: at.Index, term: at.Term})})
+		return
+	}
+	c := h.clientOf(s.ID)
+	if w := g.clients.waiting[c]; w != nil {
+		w.state, w.doubt = given, true
+		g.clients.place(place{index: at.Index, term: at.Term, client: c})
+	}
+}
+
+// cannotTell leaves a client of this node waiting for the apply, and tells a
+// peer to do the same.
+func (h *Host) cannotTell(s submission) {
+	if s.ask != 0 {
+		h.effect(Answer{To: s.from, ID: s.ask, Data: appendAnswer(nil, answer{why: raft.OfficeUncertain})})
+	}
 }
 
 // forward sends a proposal to the leader, or parks it until there is one.
 func (h *Host) forward(g *group, c ClientID, w *waiter) {
 	leader := g.node.Leader()
-	if leader == h.cfg.Self {
+	switch leader {
+	case h.cfg.Self:
 		w.state = given
-		g.proposals = append(g.proposals, raft.Proposal{ID: h.proposalID(c), Data: w.data})
-		h.touch(g)
-		return
-	}
-	if leader == id.None || w.tries >= forwardsMax {
+		h.submit(g, submission{Proposal: raft.Proposal{ID: h.proposalID(c), Data: w.data}, again: w.doubt, after: w.after})
+	case id.None:
 		h.park(g, c, w)
-		return
+	default:
+		w.state, w.before, w.doubt = asked, w.doubt, true
+		h.askID++
+		w.ask, w.asked = h.askID, leader
+		h.asks[h.askID] = askedFor{group: g.id, client: c}
+		h.effect(Ask{To: leader, ID: h.askID, Data: appendForward(nil, g.id, h.proposalID(c), w.after, w.data)})
 	}
-	w.state = asked
-	w.tries++
-	h.askID++
-	h.asks[h.askID] = askedFor{group: g.id, client: c}
-	h.effect(Ask{To: leader, ID: h.askID, Data: appendForward(nil, g.id, h.proposalID(c), w.data)})
 }
 
 func (h *Host) park(g *group, c ClientID, w *waiter) {
 	if g.clients.parked+len(w.data) > h.cfg.ParkedBytes {
+		if w.doubt {
+			w.state = given // it may take effect yet: it waits for the apply
+			return
+		}
 		h.end(g, Resolve{Client: c, Outcome: Refused, Why: raft.Overloaded})
 		return
 	}
-	w.state, w.tries = parked, 0
+	w.state = parked
 	g.clients.parked += len(w.data)
 	g.clients.queue = append(g.clients.queue, c)
 }
@@ -79,61 +180,54 @@ func (h *Host) unpark(g *group) {
 	}
 }
 
+// askAgain sends what an older leader was asked to the new one.
+func (h *Host) askAgain(g *group) {
+	for _, c := range h.waitingFor(g, waitPropose) {
+		w := g.clients.waiting[c]
+		if w.state == asked && w.asked != g.node.Leader() {
+			delete(h.asks, w.ask)
+			h.forward(g, c, w)
+		}
+	}
+}
+
 // asked takes a peer's forwarded proposal.
 func (h *Host) asked(e Asked) {
-	group, about, data, err := parseForward(e.Data)
+	refuse := func(a answer) { h.effect(Answer{To: e.From, ID: e.ID, Data: appendAnswer(nil, a)}) }
+	f, err := parseForward(e.Data)
 	if err != nil {
-		h.effect(Answer{To: e.From, ID: e.ID, Data: appendAnswer(nil, answer{why: raft.NotLeader})})
+		refuse(answer{why: raft.NotLeader})
 		return
 	}
-	g := h.open(group)
-	if g == nil || g.node.Role() != raft.Leader {
-		a := answer{why: raft.NotLeader}
-		if g != nil {
-			a.leader = g.node.Leader()
-		}
-		h.effect(Answer{To: e.From, ID: e.ID, Data: appendAnswer(nil, a)})
+	g := h.open(f.group)
+	if g == nil {
+		refuse(answer{why: raft.NotLeader})
 		return
 	}
-	h.askers = append(h.askers, askedBy{from: e.From, ask: e.ID, about: about})
-	g.proposals = append(g.proposals, raft.Proposal{ID: about, Data: data})
-	h.touch(g)
-}
-
-// answerPlaced answers the peer that forwarded this proposal, if one did.
-func (h *Host) answerPlaced(e raft.Placed) bool {
-	by, ok := h.asker(e.ID)
-	if ok {
-		h.effect(Answer{To: by.from, ID: by.ask, Data: appendAnswer(nil, answer{index: e.Index, term: e.Term})})
+	if g.node.Role() != raft.Leader {
+		refuse(answer{why: raft.NotLeader, leader: g.node.Leader()})
+		return
 	}
-	return ok
-}
-
-func (h *Host) answerRefused(e raft.Refused) bool {
-	by, ok := h.asker(e.ID)
-	if ok {
-		h.effect(Answer{To: by.from, ID: by.ask, Data: appendAnswer(nil, answer{why: e.Why, leader: e.Leader})})
-	}
-	return ok
+	h.submit(g, submission{Proposal: raft.Proposal{ID: f.id, Data: f.data}, again: true, after: f.after, from: e.From, ask: e.ID})
 }
 
 // asker takes out who forwarded a proposal. raft answers in the order it was
 // asked, so the first is nearly always the one.
-func (h *Host) asker(p raft.ProposalID) (askedBy, bool) {
-	for i, by := range h.askers {
-		if by.about == p {
-			h.askers = append(h.askers[:i], h.askers[i+1:]...)
-			return by, true
+func (g *group) asker(p raft.ProposalID) (submission, bool) {
+	for i, s := range g.askers {
+		if s.ID == p {
+			g.askers = slices.Delete(g.askers, i, i+1)
+			return s, true
 		}
 	}
-	return askedBy{}, false
+	return submission{}, false
 }
 
 // answered goes on with a forwarded proposal.
 func (h *Host) answered(e Answered) {
 	ask, ok := h.asks[e.ID]
 	if !ok {
-		return
+		return // sent again since
 	}
 	delete(h.asks, e.ID)
 	g := h.open(ask.group)
@@ -147,33 +241,36 @@ func (h *Host) answered(e Answered) {
 	a, err := parseAnswer(e.Data)
 	switch {
 	case e.Unknown || err != nil:
-		w.state, w.data = given, nil // it may stand in a log somewhere
+		h.park(g, ask.client, w) // it may stand in a log: sent again, it is looked for
+		h.touch(g)
 	case a.why == 0:
-		w.state, w.data = given, nil
+		w.state = given
 		if a.index > g.applied {
 			g.clients.place(place{index: a.index, term: a.term, client: ask.client})
 		}
-	case a.why == raft.NotLeader || a.why == raft.Transferring:
+	case a.why == raft.OfficeUncertain:
 		w.state = given
-		if leader := g.node.Leader(); leader == id.None || leader == e.From {
-			h.park(g, ask.client, w) // the peer knows better than we do: wait for the news
+	default:
+		w.doubt = w.before
+		if a.why == raft.Overloaded && !w.doubt {
+			h.end(g, Resolve{Client: ask.client, Outcome: Refused, Why: a.why, Leader: a.leader})
 			return
 		}
-		h.forward(g, ask.client, w)
-	default:
-		h.end(g, Resolve{Client: ask.client, Outcome: Refused, Why: a.why, Leader: a.leader})
+		h.park(g, ask.client, w)
+		h.touch(g)
 	}
 }
 
 // Format of a forwarded proposal (docs/format/ask.md):
 //
-//	byte 1, uvarint group, uvarint node, uvarint incarnation, uvarint sequence, data to the end
-func appendForward(dst []byte, g id.GroupID, p raft.ProposalID, data []byte) []byte {
+//	byte 1, uvarint group, node, incarnation, sequence, after, then data to the end
+func appendForward(dst []byte, g id.GroupID, p raft.ProposalID, after id.Index, data []byte) []byte {
 	dst = append(dst, formatForward)
 	dst = binary.AppendUvarint(dst, uint64(g))
 	dst = binary.AppendUvarint(dst, p.Origin.Node)
 	dst = binary.AppendUvarint(dst, uint64(p.Origin.Incarnation))
 	dst = binary.AppendUvarint(dst, p.Sequence)
+	dst = binary.AppendUvarint(dst, uint64(after))
 	return append(dst, data...)
 }
 
@@ -184,16 +281,28 @@ const (
 
 var errAskFormat = errors.New("host: malformed request from a peer's host")
 
-func parseForward(b []byte) (g id.GroupID, p raft.ProposalID, data []byte, err error) {
+// forwarded is a proposal as a peer forwards it.
+type forwarded struct {
+	group id.GroupID
+	id    raft.ProposalID
+	after id.Index
+	data  []byte
+}
+
+func parseForward(b []byte) (forwarded, error) {
 	if len(b) == 0 || b[0] != formatForward {
-		return 0, p, nil, errAskFormat
+		return forwarded{}, errAskFormat
 	}
-	var n [4]uint64
-	if b, err = uvarints(b[1:], n[:]); err != nil || n[2] > 1<<32-1 {
-		return 0, p, nil, errAskFormat
+	var n [5]uint64
+	data, err := uvarints(b[1:], n[:])
+	if err != nil || n[2] > 1<<32-1 {
+		return forwarded{}, errAskFormat
 	}
-	p = raft.ProposalID{Origin: id.NodeID{Node: n[1], Incarnation: uint32(n[2])}, Sequence: n[3]}
-	return id.GroupID(n[0]), p, b, nil
+	return forwarded{
+		group: id.GroupID(n[0]),
+		id:    raft.ProposalID{Origin: id.NodeID{Node: n[1], Incarnation: uint32(n[2])}, Sequence: n[3]},
+		after: id.Index(n[4]), data: data,
+	}, nil
 }
 
 // answer is a leader's answer: a place, or why 0 ≠ refusal and whom to ask.

@@ -18,12 +18,13 @@ type group struct {
 	inMemory bool
 	halted   bool
 
-	in, spare []raft.Event    // of this pass; the other's memory
-	proposals []raft.Proposal // of this pass; they go in as one event
-	touched   bool
-	retryAt   id.Time // of parked proposals; Never when there are none
-	deadline  id.Time
-	slot      int // in the deadline heap, + 1
+	in, spare   []raft.Event // of this pass; the other's memory
+	submissions []submission // of this pass; they go in as one event
+	askers      []submission // peers' ones that raft has not answered yet, within a pass
+	touched     bool
+	retryAt     id.Time // of parked proposals; Never when there are none
+	deadline    id.Time
+	slot        int // in the deadline heap, + 1
 
 	// What waits for the disk. held is ordered by after.
 	newestWrite id.Token // raft token of the newest Persist given to the disk
@@ -74,10 +75,7 @@ func (h *Host) pass(now id.Time, g *group) {
 	if g.halted {
 		return
 	}
-	if len(g.proposals) > 0 {
-		g.in = append(g.in, raft.Propose{Proposals: g.proposals})
-		g.proposals = nil // the log keeps the data, raft may keep the slice
-	}
+	h.proposals(g)
 	in := g.in
 	g.in = g.spare
 	h.rafts = g.node.Step(now, in, h.rafts[:0])
@@ -93,6 +91,7 @@ func (h *Host) pass(now id.Time, g *group) {
 	if g.halted {
 		return
 	}
+	assert.That(len(g.askers) == 0, "group %d: %d forwarded proposals were neither placed nor refused", g.id, len(g.askers))
 	h.report(g)
 	if g.retryAt != id.Never && now >= g.retryAt {
 		g.retryAt = id.Never

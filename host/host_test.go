@@ -115,7 +115,9 @@ func TestOverwrittenProposalIsRefusedAndOnlyThen(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	old := w.leader(1)
 	w.cut = func(from, to id.NodeID) bool { return from == old.id || to == old.id }
-	lost := old.propose(1, "lost")
+	lost := old.next()
+	old.in = append(old.in, Propose{Group: 1, Client: lost, Data: []byte("lost")})
+	again := old.propose(1, "sent again")
 	w.run(id.Millisecond * 10)
 	old.pending(lost)
 	for _, n := range w.nodes {
@@ -132,8 +134,100 @@ func TestOverwrittenProposalIsRefusedAndOnlyThen(t *testing.T) {
 	w.run(200 * id.Millisecond)
 	n.want(c, Done)
 	old.want(lost, Refused)
-	if !slices.Equal(old.log[1], []string{"kept"}) {
+	old.want(again, Done)
+	slices.Sort(old.log[1])
+	if !slices.Equal(old.log[1], []string{"kept", "sent again"}) {
 		t.Errorf("the old leader applied %v", old.log[1])
+	}
+}
+
+// The leader dies with a follower's proposal in every state: not received, in its
+// log only, replicated but not applied. It is applied once in each case.
+func TestForwardedProposalSurvivesTheLeadersDeathOnce(t *testing.T) {
+	for steps := range 12 {
+		w := newWorld(t, 3, 1)
+		old := w.leader(1)
+		f := w.follower(old)
+		c := f.propose(1, "once")
+		for range steps {
+			w.step()
+		}
+		old.crashed = true
+		w.run(2 * id.Second)
+		f.want(c, Done)
+		for _, n := range w.nodes {
+			if n != old && !slices.Equal(n.log[1], []string{"once"}) {
+				t.Errorf("the leader died after %d steps: %s applied %v", steps, n.id, n.log[1])
+			}
+		}
+	}
+}
+
+// Every Ask and Answer may be lost, doubled and late: still once.
+func TestForwardedProposalIsAppliedOnceUnderLossAndDoubling(t *testing.T) {
+	for seed := range uint64(200) {
+		w := newWorld(t, 3, 1)
+		w.leader(1)
+		random := seed*2654435761 + 1
+		chance := func(percent uint64) bool {
+			random ^= random << 13
+			random ^= random >> 7
+			random ^= random << 17
+			return random%100 < percent
+		}
+		var late []letter
+		var clients []ClientID
+		f := w.nodes[seed%3]
+		for i := range 100 {
+			if i < 40 {
+				clients = append(clients, f.propose(1, proposals(40)[i]))
+			}
+			if i == 20 || i == 60 {
+				w.nodes[(seed+uint64(i)/20)%3].in = append(w.nodes[(seed+uint64(i)/20)%3].in, Campaign{Group: 1}, Transfer{Group: 1, Client: ClientID(1000 + i)})
+			}
+			w.holdMsg = true
+			w.step()
+			var kept []letter
+			for _, l := range w.mail {
+				switch l.event().(type) {
+				case Asked, Answered:
+					if chance(30) {
+						late = append(late, l)
+					}
+					if chance(30) {
+						continue
+					}
+				}
+				kept = append(kept, l)
+			}
+			w.mail = kept
+			if chance(20) {
+				w.mail = append(w.mail, late...)
+				late = nil
+			}
+			w.holdMsg = false
+			w.deliver()
+			w.now = w.now.Add(3 * id.Millisecond)
+		}
+		// What was lost is an Ask that ends unknown.
+		for _, n := range w.nodes {
+			for ask := range uint64(400) {
+				n.in = append(n.in, Answered{ID: ask, Unknown: true})
+			}
+		}
+		w.run(2 * id.Second)
+		for _, c := range clients {
+			if r, ok := f.ended[c]; !ok || r.Outcome != Done {
+				t.Fatalf("seed %d: client %d: %+v %v", seed, c, r, ok)
+			}
+		}
+		got := slices.Clone(f.log[1])
+		slices.Sort(got)
+		want := proposals(40)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("seed %d: applied %v", seed, got)
+		}
 	}
 }
 
@@ -273,7 +367,7 @@ func TestMalformedAsksAreAnsweredAsRefusals(t *testing.T) {
 	w := newWorld(t, 1, 1)
 	n := w.leader(1)
 	w.holdMsg = true // the answers go nowhere
-	full := appendForward(nil, 1, raft.ProposalID{Origin: id.NodeID{Node: 9}, Sequence: 4}, []byte("x"))
+	full := appendForward(nil, 1, raft.ProposalID{Origin: id.NodeID{Node: 9}, Sequence: 4}, 0, []byte("x"))
 	for cut := range full[:len(full)-1] {
 		n.in = append(n.in, Asked{From: id.NodeID{Node: 9}, ID: 1, Data: full[:cut]})
 		n.in = append(n.in, Answered{ID: uint64(cut), Data: full[:cut]})

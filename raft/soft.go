@@ -15,3 +15,13 @@ func (n *Node) Leader() id.NodeID { return n.leader }
 
 // ConfigVersion is the version of the configuration in force.
 func (n *Node) ConfigVersion() uint64 { return n.log.config().Config.Version }
+
+// Tail returns the entries in memory from index from on, and the first index
+// there is in memory. They are the log's own: read, never change.
+func (n *Node) Tail(from id.Index) (first id.Index, entries []Entry) {
+	first = n.log.first()
+	if from = max(from, first); from > n.log.last {
+		return first, nil
+	}
+	return first, n.log.slice(from, n.log.last+1, 1<<62)
+}
