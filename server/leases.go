@@ -140,7 +140,7 @@ func (c *leaseClock) do(e lease.Effect) {
 	case lease.ProposeCheckpoint:
 		c.s.spawn(func(ctx context.Context) {
 			res, err := c.s.proposeOnce(ctx, kv.Op{LeaseCheckpoint: &kv.LeaseCheckpoint{Term: e.Term, Checkpoints: e.Checkpoints}})
-			c.tell(lease.CheckpointDone{OK: err == nil && !res.Ignored})
+			c.tell(lease.CheckpointDone{Number: e.Number, OK: err == nil && !res.Ignored})
 		})
 	}
 }
