@@ -131,14 +131,13 @@ type office struct {
 
 // Counters is what metrics read; all only grow.
 type Counters struct {
-	LeaderChanges    atomic.Uint64 // leaders this member has seen come
-	ProposalsFailed  atomic.Uint64
-	ReadsFailed      atomic.Uint64
-	SlowReads        atomic.Uint64
-	LeasesExpired    atomic.Uint64
-	LeasesRenewed    atomic.Uint64
-	WatchEventsSent  atomic.Uint64
-	HeartbeatsMissed atomic.Uint64
+	LeaderChanges      atomic.Uint64 // leaders this member has seen come
+	ProposalsFailed    atomic.Uint64
+	ReadsFailed        atomic.Uint64 // linearizable ones
+	LeasesExpired      atomic.Uint64 // revoked by this member as leader
+	LeasesRenewed      atomic.Uint64
+	WatchEventsSent    atomic.Uint64
+	SnapshotsInstalled atomic.Uint64 // since the start
 }
 
 // New returns a Server that does nothing yet. Give every kv.Changes of the store
@@ -217,6 +216,9 @@ type earlyLeases struct {
 }
 
 func (s *Server) take(c kv.Changes) {
+	if c.Restored {
+		s.Counters.SnapshotsInstalled.Add(1)
+	}
 	s.leases.tell(c.Leases...)
 	s.hub.applied(c)
 }
@@ -342,6 +344,31 @@ func (s *Server) WithoutLeader(d time.Duration, f func()) (stop func()) {
 		}
 	}()
 	return cancel
+}
+
+// Vitals is what metrics show, from what is at hand without waiting.
+type Vitals struct {
+	Raft            raft.Status
+	Learner         bool
+	Revision        int64
+	CompactRevision int64
+	SizeBytes       int64
+	QuotaBytes      int64
+	Watch           watch.Stats
+	Pending         int64
+}
+
+// Vitals reads them.
+func (s *Server) Vitals() Vitals {
+	v := Vitals{
+		Raft: s.group.Status(), Learner: s.IsLearner(), SizeBytes: s.size(), QuotaBytes: s.o.QuotaBytes,
+		Watch: s.WatchStats(), Pending: s.Pending(),
+	}
+	if view, err := s.group.Local(); err == nil {
+		v.Revision, v.CompactRevision = view.Revision(), view.CompactRevision()
+		view.Close()
+	}
+	return v
 }
 
 // limited bounds a request by the Server's own timeout.
