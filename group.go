@@ -39,6 +39,7 @@ type Group struct {
 	removed chan struct{} // closed once this node is no longer a member
 	halted  chan struct{} // closed once the group stopped for good
 	reason  error         // why it halted
+	answer  func(from NodeID, request []byte) []byte
 }
 
 // Start opens a group with its state machine. The machine belongs to the group

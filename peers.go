@@ -33,10 +33,14 @@ func (h *Host) transportOptions(l net.Listener, i exec.Identity) transport.Optio
 			h.run.Deliver(host.Frame{From: from, Group: g, Message: m})
 		},
 		OnAsked: func(from id.NodeID, ask uint64, data []byte) {
-			h.run.Deliver(host.Asked{From: from, ID: ask, Data: data})
+			if !h.asked(from, ask, data) {
+				h.run.Deliver(host.Asked{From: from, ID: ask, Data: data})
+			}
 		},
 		OnAnswered: func(from id.NodeID, ask uint64, data []byte, unknown bool) {
-			h.run.Deliver(host.Answered{From: from, ID: ask, Data: data, Unknown: unknown})
+			if !h.asks.answered(ask, data, unknown) {
+				h.run.Deliver(host.Answered{From: from, ID: ask, Data: data, Unknown: unknown})
+			}
 		},
 		OnUnreachable: func(n id.NodeID) { h.run.Deliver(host.Unreachable{Node: n}) },
 		OnSnapshot: func(from id.NodeID, g id.GroupID, m raft.InstallSnapshot, body io.Reader) error {

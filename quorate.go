@@ -78,6 +78,7 @@ type Host struct {
 	disk *exec.Disk
 	net  *transport.Transport
 	run  *run.Runner
+	asks asks
 
 	mu      sync.Mutex
 	group   map[GroupID]*Group
@@ -98,6 +99,7 @@ func Open(ctx context.Context, dir string, o Options) (*Host, error) {
 		return nil, fmt.Errorf("quorate: %w", err)
 	}
 	h := &Host{o: o, self: id.NodeID{Node: o.Node, Incarnation: o.Incarnation}, group: map[GroupID]*Group{}, configs: map[GroupID]membership.Config{}}
+	h.asks.waiting, h.asks.working = map[uint64]chan askAnswer{}, make(chan struct{}, asksMax)
 	var fresh id.DirectoryID
 	if _, err := rand.Read(fresh[:]); err != nil {
 		return nil, fmt.Errorf("quorate: %w", err)

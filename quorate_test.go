@@ -451,3 +451,24 @@ func TestCallerThatGivesUpIsToldTheTruth(t *testing.T) {
 		t.Errorf("never placed and given up: %v, want refused", err)
 	}
 }
+
+func TestMembersAskEachOther(t *testing.T) {
+	c := newTrio(t, 3, quorate.Options{})
+	c.leader()
+	a, b := c.members[0], c.members[1]
+	if _, err := a.g.Ask(c.ctx, quorate.NodeID{Node: 2}, []byte("x")); !errors.Is(err, quorate.ErrNotTaken) {
+		t.Errorf("nobody answers there: %v", err)
+	}
+	b.g.OnAsk(func(from quorate.NodeID, request []byte) []byte {
+		return fmt.Appendf(nil, "%s said %s", from, request)
+	})
+	got, err := a.g.Ask(c.ctx, quorate.NodeID{Node: 2}, []byte("hello"))
+	if err != nil || string(got) != "n1 said hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := a.g.Ask(ctx, quorate.NodeID{Node: 9}, nil); !errors.Is(err, quorate.ErrNoAnswer) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a member that does not exist: %v", err)
+	}
+}
