@@ -141,6 +141,10 @@ func (s *Store) Apply(b rsm.Batch, results []rsm.Result) ([]rsm.Result, error) {
 }
 
 func (s *Store) apply(b rsm.Batch, applied id.Index, results []rsm.Result) ([]rsm.Result, error) {
+	// A commit of its own, and first: if it fails nothing of the batch is applied.
+	if _, err := s.mvcc.CompactStep(s.options.CompactRowsPerApply); err != nil {
+		return results, fmt.Errorf("kv: deleting compacted rows: %w", err)
+	}
 	u := s.mvcc.Begin()
 	defer u.Close()
 	a := &applying{store: s, update: u}
@@ -160,10 +164,6 @@ func (s *Store) apply(b rsm.Batch, applied id.Index, results []rsm.Result) ([]rs
 	view, events, err := u.Commit(b.Applied, b.Term)
 	if err != nil {
 		return results, fmt.Errorf("kv: commit %d: %w", b.Applied, err)
-	}
-	if _, err := s.mvcc.CompactStep(s.options.CompactRowsPerApply); err != nil {
-		view.Close()
-		return results, fmt.Errorf("kv: deleting compacted rows: %w", err)
 	}
 	s.publish(s.wrap(view), Changes{Events: events, Leases: a.leases})
 	return results, nil
