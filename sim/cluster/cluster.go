@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"sort"
 
 	"github.com/quorate/quorate/check"
@@ -35,10 +36,18 @@ type Result struct {
 	Violation  error      // nil: every check passed
 	At         id.Time    // of the violation
 	Recipe     sim.Recipe // what ran: with the faults resolved
+
+	drawn bool // from its seed, by default rules
 }
 
-// Command is the command that runs the same again.
-func (r Result) Command() string { return fmt.Sprintf("quorate sim --seed %d", r.Recipe.Seed) }
+// Command is the command that runs the same again. A run that no seed alone
+// describes needs its recipe in a file: Recipe.String is what to put there.
+func (r Result) Command() string {
+	if r.drawn {
+		return fmt.Sprintf("quorate sim --seed %d", r.Recipe.Seed)
+	}
+	return "quorate sim --recipe FILE"
+}
 
 // cluster is one run.
 type cluster struct {
@@ -70,11 +79,20 @@ func Run(o Options) Result {
 	} else {
 		recipe = Draw(o.Seed, o.Wide)
 	}
+	for _, s := range faults.All {
+		if o.Faults.On(s) && !slices.Contains(recipe.Break, s) {
+			recipe.Break = append(recipe.Break, s)
+		}
+	}
 	set, err := readSettings(&recipe)
 	if err != nil {
 		return Result{Violation: err, Recipe: recipe}
 	}
-	c := &cluster{recipe: recipe, set: set, faults: breaks(o.Faults, recipe.Break), marks: map[string]bool{}, core: map[int]bool{}}
+	broken, err := breaks(recipe.Break)
+	if err != nil {
+		return Result{Violation: err, Recipe: recipe}
+	}
+	c := &cluster{recipe: recipe, set: set, faults: broken, marks: map[string]bool{}, core: map[int]bool{}}
 	record, finish, err := recorder(o.Trace, recipe)
 	if err != nil {
 		return Result{Violation: err, Recipe: recipe}
@@ -86,26 +104,17 @@ func Run(o Options) Result {
 	if err := finish(); err != nil && c.violated == nil {
 		c.fail("writing the trace: %v", err)
 	}
-	return c.result()
+	r := c.result()
+	r.drawn = o.Recipe == nil && !o.Wide && c.faults == nil
+	return r
 }
 
-// breaks joins the switches of the options and of the recipe.
-func breaks(set *faults.Set, more []faults.Switch) *faults.Set {
-	var on []faults.Switch
-	for _, s := range faults.All {
-		wanted := set.On(s)
-		for _, m := range more {
-			wanted = wanted || m == s
-		}
-		if wanted {
-			on = append(on, s)
-		}
+// breaks turns a recipe's switches on; nil if there are none.
+func breaks(on []faults.Switch) (*faults.Set, error) {
+	if len(on) == 0 {
+		return nil, nil
 	}
-	if on == nil {
-		return nil
-	}
-	both, _ := faults.New(on...) // they are all known
-	return both
+	return faults.New(on...)
 }
 
 // recorder returns what the world calls for each event, and what to call last.
@@ -231,9 +240,10 @@ func (c *cluster) fail(format string, args ...any) {
 	c.world.Emit(trace.Event{Kind: trace.Verdict, Fields: []trace.Field{trace.Text("outcome", "violation")}})
 }
 
-// mark notes that a rare branch was reached.
+// mark notes that a rare branch was reached while faults were on. What the healing
+// and the last power cut do to every run does not count.
 func (c *cluster) mark(name string) {
-	if !c.marks[name] {
+	if !c.healed && !c.marks[name] {
 		c.marks[name] = true
 		c.world.Emit(trace.Event{Kind: trace.Mark, Fields: []trace.Field{trace.Text("name", name)}})
 	}

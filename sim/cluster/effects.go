@@ -102,11 +102,17 @@ func (l *life) write() {
 			return
 		case upTo > 0:
 			l.n.shadow.durableUpTo(upTo)
+			if l.n.look.Chance(imagesPerMille) {
+				l.n.c.oracles.onDisk(l.n)
+			}
 			l.take(host.Durable{Token: upTo})
 		}
 		l.write()
 	})
 }
+
+// imagesPerMille is how many fsyncs of a thousand are checked on the disk itself.
+const imagesPerMille = 4
 
 // removed ends the process of a node that is no member any more.
 func (l *life) removed() {
@@ -257,7 +263,7 @@ func (n *node) begin(f sim.Fault) {
 		if n.gone || !n.exists {
 			return
 		}
-		if calls := f.Number("calls"); calls > 0 && n.life != nil {
+		if calls := f.Number("calls"); calls > 0 { // of a node that is down: during its recovery
 			n.crash = &pendingCrash{calls: calls, fault: f}
 			return
 		}

@@ -26,6 +26,7 @@ type node struct {
 	storage *storage // of a durable machine
 	clock   *sim.Clock
 	dice    *sim.Random // latencies
+	look    *sim.Random // when an oracle opens the disk
 	first   membership.Config
 	joiner  bool  // it came later: its group is joined, not bootstrapped
 	life    *life // nil: down
@@ -80,6 +81,7 @@ func newNode(c *cluster, number uint64, first membership.Config) *node {
 	n := &node{c: c, number: number, self: id.NodeID{Node: number}, first: first}
 	n.clock = sim.NewClock(c.world.Random("clock", number).Duration(0, 1000*id.Second))
 	n.dice = c.world.Random("latency", number)
+	n.look = c.world.Random("look", number)
 	n.wipe()
 	return n
 }
@@ -275,7 +277,6 @@ func (n *node) exit(why string) {
 func (n *node) end() {
 	l := n.life
 	n.life = nil
-	n.crash = nil
 	for _, w := range []*sim.Worker{l.writer, l.applier, l.reader, l.receiver} {
 		w.Kill()
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/quorate/quorate/host"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
+	"github.com/quorate/quorate/wal"
 )
 
 // Log Matching (Raft §5.3): two entries with the same index and term hold the
@@ -46,26 +47,8 @@ func (o *oracles) appendOnly(l *life, w host.GroupWrite, now raft.Status) {
 // of what was not, in the order it was written, and nothing else.
 func (o *oracles) recovered(n *node, r raft.Restored) {
 	s := n.shadow
-	got := image{start: position{r.Start.Index, r.Start.Term}, hard: r.Hard}
-	chain, known := o.chains[got.start]
-	if !known {
-		o.c.fail("%v recovers a log behind entry %d of term %d, which nobody ever wrote", n.self, r.Start.Index, r.Start.Term)
-		return
-	}
-	got.base = chain
-	for i := r.Start.Index + 1; i <= r.Last; i++ {
-		p := position{i, termOf(r, i)}
-		chain, known := o.chains[p]
-		if !known {
-			o.c.fail("%v recovers entry %d of term %d, which nobody ever wrote", n.self, p.index, p.term)
-			return
-		}
-		got.steps = append(got.steps, step{p.term, chain})
-	}
-	if !s.mayRecover(o, got) {
-		o.c.fail("%v recovers entries %d to %d, term %d, vote %v; durable were %d to %d, term %d, vote %v, and %d writes later",
-			n.self, got.start.index+1, got.last(), got.hard.Term, got.hard.Vote,
-			s.durable.start.index+1, s.durable.last(), s.durable.hard.Term, s.durable.hard.Vote, len(s.pending))
+	got, ok := o.recognize(n, r, "recovers")
+	if !ok {
 		return
 	}
 	if len(s.pending) > 0 {
@@ -73,6 +56,46 @@ func (o *oracles) recovered(n *node, r raft.Restored) {
 	}
 	s.pending = nil
 	s.written, s.durable = got.clone(), got
+}
+
+// onDisk opens a copy of the disk as the worst crash would leave it now: it must
+// hold what the fsync that just returned covered. Costly, so only now and then; a
+// crash checks the same.
+func (o *oracles) onDisk(n *node) {
+	_, groups, err := wal.Open(n.disk.DurableImage().FS(), "wal", wal.Options{SegmentBytes: int64(o.c.set.segmentBytes), Identity: 1})
+	if err != nil || len(groups) != 1 {
+		o.c.fail("%v: the durable image of its log does not open: %d groups, %v", n.self, len(groups), err)
+		return
+	}
+	o.recognize(n, groups[0].Restored, "would recover")
+}
+
+// recognize turns what a log holds into an image and checks that it may hold it.
+func (o *oracles) recognize(n *node, r raft.Restored, verb string) (image, bool) {
+	s := n.shadow
+	got := image{start: position{r.Start.Index, r.Start.Term}, hard: r.Hard}
+	chain, known := o.chains[got.start]
+	if !known {
+		o.c.fail("%v %s a log behind entry %d of term %d, which nobody ever wrote", n.self, verb, r.Start.Index, r.Start.Term)
+		return got, false
+	}
+	got.base = chain
+	for i := r.Start.Index + 1; i <= r.Last; i++ {
+		p := position{i, termOf(r, i)}
+		chain, known := o.chains[p]
+		if !known {
+			o.c.fail("%v %s entry %d of term %d, which nobody ever wrote", n.self, verb, p.index, p.term)
+			return got, false
+		}
+		got.steps = append(got.steps, step{p.term, chain})
+	}
+	if !s.mayRecover(o, got) {
+		o.c.fail("%v %s entries %d to %d, term %d, vote %v; durable were %d to %d, term %d, vote %v, and %d writes later",
+			n.self, verb, got.start.index+1, got.last(), got.hard.Term, got.hard.Vote,
+			s.durable.start.index+1, s.durable.last(), s.durable.hard.Term, s.durable.hard.Vote, len(s.pending))
+		return got, false
+	}
+	return got, true
 }
 
 // mayRecover tells whether an image is the durable one after some prefix of the

@@ -44,7 +44,7 @@ func (d *drawing) nodes(wide bool) {
 	}
 	r.Voters = take(d.voters)
 	r.Learners = take(d.dice.Below(2))
-	r.Spares = take(min(d.dice.Below(3), 9-int(next)+1))
+	r.Spares = take(min(d.pick(0, 1, 1, 2), 9-int(next)+1))
 }
 
 // pick draws one of the given numbers.
@@ -129,16 +129,18 @@ func (d *drawing) faults() {
 	for _, f := range on {
 		sum += f.weight
 	}
-	count := d.dice.Between(8, 30)
-	for range count {
+	for range d.dice.Between(8, 30) {
 		draw := d.dice.Below(sum)
-		for _, f := range on {
-			if draw -= f.weight; draw < 0 {
-				fault := f.draw(d)
-				fault.At = id.Time(d.dice.Below(int(d.recipe.Length/id.Millisecond))) * id.Time(id.Millisecond)
-				d.recipe.Faults = append(d.recipe.Faults, fault)
-				break
-			}
+		at := 0
+		for draw >= on[at].weight {
+			draw -= on[at].weight
+			at++
+		}
+		fault := on[at].draw(d)
+		fault.At = id.Time(d.dice.Below(int(d.recipe.Length/id.Millisecond))) * id.Time(id.Millisecond)
+		d.recipe.Faults = append(d.recipe.Faults, fault)
+		if fault.Kind == sim.FaultCrash && d.dice.Chance(350) {
+			d.recipe.Faults = append(d.recipe.Faults, d.again(fault))
 		}
 	}
 	sort.SliceStable(d.recipe.Faults, func(i, j int) bool { return d.recipe.Faults[i].At < d.recipe.Faults[j].At })
@@ -261,6 +263,13 @@ func (d *drawing) crash() sim.Fault {
 	return f
 }
 
+// again is a second crash while the node is down: it comes during the recovery (P2).
+func (d *drawing) again(first sim.Fault) sim.Fault {
+	f := d.fault(sim.FaultCrash, first.Target, 20, 1000)
+	f.At = min(first.At.Add(first.For/2/id.Millisecond*id.Millisecond), id.Time(d.recipe.Length))
+	return f.With("lose", d.loss()).With("calls", fmt.Sprint(d.dice.Between(1, 25)))
+}
+
 func (d *drawing) pause() sim.Fault {
 	return d.fault(sim.FaultPause, sim.On(d.anybody()), 1, d.pick(100, 600, 4000))
 }
@@ -287,7 +296,7 @@ func (d *drawing) stall() sim.Fault {
 
 func (d *drawing) change() sim.Fault {
 	f := sim.Fault{Kind: sim.FaultChange, Target: sim.On(d.anybody())}
-	op := []string{"add-voter", "add-learner", "promote", "promote", "demote", "remove", "replace"}[d.dice.Below(7)]
+	op := []string{"add-voter", "add-learner", "promote", "promote", "demote", "remove", "replace", "replace"}[d.dice.Below(8)]
 	spares := append(append([]uint64(nil), d.recipe.Spares...), d.recipe.Learners...)
 	if len(spares) > 0 && op != "remove" && op != "demote" && d.dice.Chance(800) {
 		f.Target.Node = spares[d.dice.Below(len(spares))]
