@@ -169,6 +169,7 @@ func (n *Node) put(entries []Entry) bool {
 				return false
 			}
 			n.truncate(e.Index)
+			before = min(before, l.config().Index)
 		}
 		l.append(*e)
 	}

@@ -77,7 +77,7 @@ func (n *Node) refreshConfig() {
 		n.wasMember, n.removed = true, false
 	}
 	n.emit(trace.ConfigChanged, "thesis §4.1 in force when appended",
-		trace.Num("version", c.Config.Version), trace.Num("joint", flag(c.Config.Joint)), trace.Text("members", c.Config.String()))
+		trace.Num("version", c.Config.Version), trace.Num("joint", bit(c.Config.Joint)), trace.Text("members", c.Config.String()))
 	if n.role == Leader {
 		n.refreshPeers()
 		if n.transfer != id.None && !n.canTake(n.peer(n.transfer)) {

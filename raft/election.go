@@ -176,7 +176,7 @@ func (n *Node) onRequestVote(from id.NodeID, m RequestVote) {
 	} else {
 		n.tellStranger(from)
 	}
-	n.emit(trace.Voted, "raft §5.4.1", trace.Num("term", uint64(n.term)), trace.Text("for", from.String()), trace.Num("granted", flag(granted)), trace.Text("reason", reason))
+	n.emit(trace.Voted, "raft §5.4.1", trace.Num("term", uint64(n.term)), trace.Text("for", from.String()), trace.Num("granted", bit(granted)), trace.Text("reason", reason))
 	n.send(from, Vote{Term: n.term, Granted: granted})
 }
 
@@ -209,7 +209,7 @@ func (n *Node) onNotMember(m NotMember) {
 	}
 }
 
-func flag(b bool) uint64 {
+func bit(b bool) uint64 {
 	if b {
 		return 1
 	}

@@ -286,8 +286,8 @@ func (n *Node) take(e Event) {
 func (n *Node) flush(base int) {
 	n.advance()
 	n.persist(base)
+	n.answerReads() // its heartbeats carry the commit index: replicate need not
 	n.replicate()
-	n.answerReads()
 	n.acknowledge()
 	n.apply()
 	n.beginInstall()
