@@ -97,6 +97,15 @@ func (s *Store) load() error {
 
 func (s *Store) row(table byte) []byte { return append(bytes.Clone(s.prefix), table) }
 
+// wholeSpan is every row of the keyspace; it has an end even without a prefix,
+// because tables are letters.
+func (s *Store) wholeSpan() engine.Span {
+	if len(s.prefix) == 0 {
+		return engine.Span{Upper: []byte{math.MaxUint8}}
+	}
+	return engine.Prefix(s.prefix)
+}
+
 // Applied returns the log position of the last Commit.
 func (s *Store) Applied() (id.Index, id.Term) { return s.state.applied, s.state.term }
 
@@ -152,11 +161,7 @@ func (s *Store) Begin() *Update {
 func (s *Store) Restore(next func() (row, value []byte, err error)) error {
 	assert.That(s.update == nil, "restore during an update")
 	var key []byte
-	span := engine.Prefix(s.prefix)
-	if len(s.prefix) == 0 {
-		span = engine.Span{Upper: []byte{math.MaxUint8}} // tables are letters
-	}
-	err := s.engine.Replace(span, func() (row, value []byte, err error) {
+	err := s.engine.Replace(s.wholeSpan(), func() (row, value []byte, err error) {
 		row, value, err = next()
 		key = append(append(key[:0], s.prefix...), row...)
 		return key, value, err
