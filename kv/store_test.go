@@ -121,6 +121,9 @@ func putOp(key, value string, l lease.ID) Op {
 	return Op{Put: &mvcc.PutRequest{Key: []byte(key), Value: []byte(value), Lease: l}}
 }
 
+// Numbers at the end of names are those of the rules in the list of etcd's traps,
+// M and a number those of docs/MISSION.md.
+
 func TestSameCommandsInTheSameOrderGiveTheSameStateM41(t *testing.T) {
 	// The long form is TestReplicasAgree; here is the short one.
 	a, b := newBench(t), newBench(t)
@@ -169,7 +172,7 @@ func TestANewNodeGetsTheStateAndNotTheHistoryM67(t *testing.T) {
 	}
 }
 
-func TestAFreshStoreHasRevisionOneAndTheFirstWriteMakesTwo(t *testing.T) {
+func TestAFreshStoreHasRevisionOneAndTheFirstWriteMakesTwo1(t *testing.T) {
 	b := newBench(t)
 	if v := b.view(); v.Revision() != 1 || v.CompactRevision() != -1 || v.Applied() != 0 {
 		t.Errorf("revision %d, compact %d, applied %d", v.Revision(), v.CompactRevision(), v.Applied())
@@ -327,7 +330,7 @@ func TestEverythingAnApplyChangesIsFlushedTogether(t *testing.T) {
 	}
 }
 
-func TestLeaseGrantRules(t *testing.T) {
+func TestLeaseGrantRules28(t *testing.T) {
 	b := newBench(t)
 	if r := b.one(Op{LeaseGrant: &LeaseGrant{ID: 7, TTL: 60}}); !reflect.DeepEqual(r.LeaseGrant, &lease.Lease{ID: 7, TTL: 60}) || r.Revision != 1 {
 		t.Errorf("%+v", r)
@@ -349,7 +352,7 @@ func TestLeaseGrantRules(t *testing.T) {
 	}
 }
 
-func TestARevokeDeletesTheKeysSortedInOneRevision(t *testing.T) {
+func TestARevokeDeletesTheKeysSortedInOneRevision30(t *testing.T) {
 	b := newBench(t)
 	b.apply(Op{LeaseGrant: &LeaseGrant{ID: 7, TTL: 60}}, putOp("c", "1", 7), putOp("a", "1", 7), putOp("b", "1", 7), putOp("d", "1", 7))
 	b.one(putOp("b", "2", 0)) // detaches
@@ -414,7 +417,7 @@ func TestCheckpointsAreInTheStateAndSkipWhatIsGone(t *testing.T) {
 	}
 }
 
-func TestNoSpaceBlocksPutsGrantsAndTransactionsWithPuts(t *testing.T) {
+func TestNoSpaceBlocksPutsGrantsAndTransactionsWithPuts43(t *testing.T) {
 	b := newBench(t)
 	b.apply(Op{LeaseGrant: &LeaseGrant{ID: 7, TTL: 60}}, putOp("a", "1", 7))
 	if r := b.one(Op{Alarm: &AlarmChange{Raise: true, Alarm: Alarm{AlarmNoSpace, 5}}}); !slices.Equal(r.Alarms, []Alarm{{AlarmNoSpace, 5}}) {

@@ -51,7 +51,9 @@ func (b *bench) want(effects ...Effect) {
 	}
 }
 
-func TestTTLMinIsTwoSecondsOrOneAndAHalfElections(t *testing.T) {
+// Numbers at the end of names are those of the rules in the list of etcd's traps.
+
+func TestTTLMinIsTwoSecondsOrOneAndAHalfElections28(t *testing.T) {
 	for _, c := range []struct {
 		election id.Duration
 		want     int64
@@ -89,7 +91,7 @@ func TestAFollowerDecidesNothing(t *testing.T) {
 	}
 }
 
-func TestALeaseRunsOutAndIsRevokedOnlyAfterTheOfficeIsConfirmed(t *testing.T) {
+func TestALeaseRunsOutAndIsRevokedOnlyAfterTheOfficeIsConfirmed31(t *testing.T) {
 	b := lead(t, Options{Extend: id.Second / 2})
 	b.at(10, Granted{Lease{ID: 3, TTL: 5}})
 	b.want()
@@ -182,7 +184,7 @@ func TestARenewalInADeposedOfficeIsRefused(t *testing.T) {
 	}
 }
 
-func TestRenewingAMissingLeaseFindsNothing(t *testing.T) {
+func TestRenewingAMissingLeaseFindsNothing29(t *testing.T) {
 	b := lead(t, Options{})
 	b.step(Renew{Request: 1, ID: 3})
 	b.want(Renewed{1, 3, RenewMissing, 0})
@@ -191,7 +193,7 @@ func TestRenewingAMissingLeaseFindsNothing(t *testing.T) {
 	}
 }
 
-func TestRenewingAnExpiredLeaseWaitsForTheRevoke(t *testing.T) {
+func TestRenewingAnExpiredLeaseWaitsForTheRevoke30(t *testing.T) {
 	b := lead(t, Options{})
 	b.at(10, Granted{Lease{ID: 3, TTL: 5}})
 	b.at(15, Renew{Request: 1, ID: 3}) // in the very pass in which it runs out
@@ -224,7 +226,7 @@ func TestRenewalsWaitingAreBounded(t *testing.T) {
 	b.want(ConfirmOffice{Round: 2})
 }
 
-func TestANewLeaderExtendsEveryLeaseByItsFullRemainingTTL(t *testing.T) {
+func TestANewLeaderExtendsEveryLeaseByItsFullRemainingTTL31(t *testing.T) {
 	x := NewExpirer(Options{Extend: id.Second}, []Lease{{ID: 1, TTL: 60}, {ID: 2, TTL: 3600, Remaining: 30}})
 	x.Step(id.Time(100*id.Second), []Event{Promoted{Term: 2}}, nil)
 	for lease, want := range map[ID]int64{1: 61, 2: 31} {
@@ -238,7 +240,7 @@ func TestANewLeaderExtendsEveryLeaseByItsFullRemainingTTL(t *testing.T) {
 	}
 }
 
-func TestPileUpsAreSpread(t *testing.T) {
+func TestPileUpsAreSpread31(t *testing.T) {
 	var leases []Lease
 	for i := ID(1); i <= 10; i++ {
 		leases = append(leases, Lease{ID: i, TTL: 10})
@@ -266,7 +268,7 @@ func TestTheLargestTTLDoesNotOverflow(t *testing.T) {
 	}
 }
 
-func TestRemainingTTLIsCheckpointed(t *testing.T) {
+func TestRemainingTTLIsCheckpointed32(t *testing.T) {
 	b := lead(t, Options{CheckpointInterval: 60 * id.Second})
 	b.at(10, Granted{Lease{ID: 1, TTL: 600}}, Granted{Lease{ID: 2, TTL: 60}})
 	b.at(69.5)
@@ -281,7 +283,7 @@ func TestRemainingTTLIsCheckpointed(t *testing.T) {
 	}
 }
 
-func TestACheckpointIsClearedBeforeARenewalCounts(t *testing.T) {
+func TestACheckpointIsClearedBeforeARenewalCounts32(t *testing.T) {
 	b := lead(t, Options{CheckpointInterval: 60 * id.Second, Extend: id.Second}, Lease{ID: 1, TTL: 600, Remaining: 100})
 	b.at(10, Renew{Request: 1, ID: 1})
 	b.office(true)

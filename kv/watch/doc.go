@@ -60,9 +60,9 @@ type Options struct {
 	// StreamBytesMax is how much a stream may have unsent before its watchers fall
 	// behind. It may be exceeded by one batch. Default 4 MiB.
 	StreamBytesMax int
-	// FragmentBytes is the size above which a response to a watcher that asked for
-	// fragments is split, between events. Default 2 MiB less 4 KiB (etcd: the
-	// request limit 1.5 MiB + 512 KiB).
+	// FragmentBytes is the size above which responses are split: between
+	// revisions, and for a watcher that asked for fragments between events. Default
+	// 2 MiB less 4 KiB (etcd: the request limit 1.5 MiB + 512 KiB).
 	FragmentBytes int
 	// ScanRevisionsMax and ScanBytesMax bound one Scan; a revision is never split.
 	// Default 1000 and 1 MiB.

@@ -305,6 +305,27 @@ func TestFragmentsPackWhatFits23(t *testing.T) {
 	d.want("s1 w0 @2 fragment k1=v/2 k2=v/2", "s1 w0 @2 k3=v/2")
 }
 
+func TestALargeBatchIsSplitBetweenRevisions23(t *testing.T) {
+	d := newDesk(t, Options{FragmentBytes: 160}) // three small events
+	c := prefix("k")
+	c.Fragment = true
+	d.do(prefix("k"), c)
+	events := append(bytesFree(d.change("k1=a")), append(bytesFree(d.change("k1=b", "k2=b")), append(bytesFree(d.change("k1=c", "k2=c", "k3=c", "k4=c")), d.change("k1=d")...)...)...)
+	for i := range events {
+		events[i].Prev = nil
+	}
+	d.do(d.published(events))
+	d.want(
+		"s1 w0 @3 k1=a/2 k1=b/3 k2=b/3",
+		"s1 w0 @4 k1=c/4 k2=c/4 k3=c/4 k4=c/4",
+		"s1 w0 @5 k1=d/5",
+		"s1 w1 @3 k1=a/2 k1=b/3 k2=b/3",
+		"s1 w1 @4 fragment k1=c/4 k2=c/4 k3=c/4",
+		"s1 w1 @4 k4=c/4",
+		"s1 w1 @5 k1=d/5",
+	)
+}
+
 func TestCatchUpReadsAThousandRevisionsAtATime24(t *testing.T) {
 	d := newDesk(t, Options{})
 	for i := 0; i < 2500; i++ {

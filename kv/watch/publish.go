@@ -122,15 +122,50 @@ func sizeOf(events []*Event) (bytes int) {
 	return bytes
 }
 
-// deliver sends events to one watcher, in fragments if it asked for them.
+// deliver sends events to one watcher, which has then seen everything up to
+// revision. What is larger than FragmentBytes goes in several responses: between
+// revisions for everybody, so that no message grows with the batch of an Apply,
+// and inside a revision for those that asked for fragments.
 func (h *Hub) deliver(now id.Time, w *watcher, events []*Event, bytes int, revision int64, out *Output) {
 	w.sentAt = now
-	r := Response{WatchID: w.id, Revision: revision, PrevKV: w.prevKV, Events: events, Bytes: bytes}
-	if !w.fragment || bytes <= h.options.FragmentBytes {
+	r := Response{WatchID: w.id, PrevKV: w.prevKV}
+	for bytes > h.options.FragmentBytes {
+		n, size := h.wholeRevisions(events)
+		if n == len(events) {
+			break
+		}
+		r.Events, r.Bytes, r.Revision = events[:n], size, events[n-1].KV.ModRevision
+		h.respondInFragments(w, r, out)
+		events, bytes = events[n:], bytes-size
+	}
+	r.Events, r.Bytes, r.Revision = events, bytes, revision
+	h.respondInFragments(w, r, out)
+}
+
+// wholeRevisions returns how many events are in the revisions that fit into
+// FragmentBytes, at least the first revision, and their bytes.
+func (h *Hub) wholeRevisions(events []*Event) (count, bytes int) {
+	size := 0
+	for i, e := range events {
+		if i > 0 && e.KV.ModRevision != events[i-1].KV.ModRevision {
+			count, bytes = i, size
+		}
+		size += EventBytes(e)
+		if size > h.options.FragmentBytes && count > 0 {
+			return count, bytes
+		}
+	}
+	return len(events), size
+}
+
+// respondInFragments sends one response, in parts if it is large and the watcher
+// asked for that.
+func (h *Hub) respondInFragments(w *watcher, r Response, out *Output) {
+	if !w.fragment || r.Bytes <= h.options.FragmentBytes {
 		h.respond(w.stream, r, out)
 		return
 	}
-	for len(events) > 0 {
+	for events := r.Events; len(events) > 0; events = events[len(r.Events):] {
 		n, size := 1, EventBytes(events[0])
 		for n < len(events) && size+EventBytes(events[n]) <= h.options.FragmentBytes {
 			size += EventBytes(events[n])
@@ -138,6 +173,5 @@ func (h *Hub) deliver(now id.Time, w *watcher, events []*Event, bytes int, revis
 		}
 		r.Events, r.Bytes, r.Fragment = events[:n], size, n < len(events)
 		h.respond(w.stream, r, out)
-		events = events[n:]
 	}
 }
