@@ -53,6 +53,7 @@ var ErrCrashed = fmt.Errorf("the disk lost its power under this call: %w", sysca
 
 // inode is a file or directory without its name.
 type inode struct {
+	name     string // the newest one, for operations on open files
 	dir      bool
 	cache    image
 	disk     image
@@ -193,6 +194,9 @@ func (m *mount) moving(op Op, mv move) error {
 		}
 	}
 	mv.apply(d.names)
+	if mv.to != "" {
+		mv.node.name = mv.to
+	}
 	d.record(op)
 	return nil
 }
@@ -219,11 +223,11 @@ func (m *mount) Create(name string) (File, error) {
 	if err := m.vacant(OpCreate, name); err != nil {
 		return nil, err
 	}
-	n := &inode{}
+	n := &inode{name: name}
 	if err := m.moving(Op{Kind: OpCreate, Name: name}, move{to: name, node: n}); err != nil {
 		return nil, err
 	}
-	return &diskFile{m: m, name: name, n: n}, nil
+	return &diskFile{m: m, n: n}, nil
 }
 
 // vacant checks that name can be created.
@@ -252,7 +256,7 @@ func (m *mount) Open(name string) (File, error) {
 	if n.dir {
 		return nil, fail(OpOpen, name, syscall.EISDIR)
 	}
-	return &diskFile{m: m, name: name, n: n}, nil
+	return &diskFile{m: m, n: n}, nil
 }
 
 func (m *mount) Rename(oldName, newName string) error {

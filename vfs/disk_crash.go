@@ -40,7 +40,7 @@ func (d *Disk) CrashWith(loss Loss) {
 	d.names = map[string]*inode{}
 	for _, name := range sorted(d.durable) {
 		n := d.durable[name]
-		d.names[name] = n
+		d.names[name], n.name = n, name
 		n.crash(d.stream(name, d.epoch), lossOf(loss), d.o.SectorBytes)
 	}
 }
@@ -145,7 +145,7 @@ func (d *Disk) Clone() *Disk {
 	copied := func(n *inode) *inode {
 		if copies[n] == nil {
 			copies[n] = &inode{
-				dir: n.dir, cache: n.cache.clone(), disk: n.disk.clone(), diverged: n.diverged, later: n.later,
+				name: n.name, dir: n.dir, cache: n.cache.clone(), disk: n.disk.clone(), diverged: n.diverged, later: n.later,
 				pending: slices.Clone(n.pending), bad: slices.Clone(n.bad),
 			}
 		}

@@ -11,7 +11,6 @@ import (
 // diskFile is an open file of a Disk.
 type diskFile struct {
 	m      *mount
-	name   string
 	n      *inode
 	closed bool
 }
@@ -26,22 +25,22 @@ func (f *diskFile) begin(op Op) error {
 // usable fails if the file is closed or the disk crashed under it.
 func (f *diskFile) usable(kind OpKind) error {
 	if f.closed {
-		return fail(kind, f.name, fs.ErrClosed)
+		return fail(kind, f.n.name, fs.ErrClosed)
 	}
-	return f.m.alive(kind, f.name)
+	return f.m.alive(kind, f.n.name)
 }
 
 func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.begin(Op{Kind: OpRead, Name: f.name, Offset: off, Bytes: int64(len(p))}); err != nil {
+	if err := f.begin(Op{Kind: OpRead, Name: f.n.name, Offset: off, Bytes: int64(len(p))}); err != nil {
 		return 0, err
 	}
 	if off < 0 {
-		return 0, fail(OpRead, f.name, syscall.EINVAL)
+		return 0, fail(OpRead, f.n.name, syscall.EINVAL)
 	}
 	n := max(0, min(int64(len(p)), f.n.cache.size-off))
 	for _, b := range f.n.bad {
 		if off < b.to && b.from < off+n {
-			return 0, fail(OpRead, f.name, fmt.Errorf("bad sector at %d: %w", b.from, syscall.EIO))
+			return 0, fail(OpRead, f.n.name, fmt.Errorf("bad sector at %d: %w", b.from, syscall.EIO))
 		}
 	}
 	f.n.cache.read(p[:n], off)
@@ -53,9 +52,9 @@ func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 
 func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fail(OpWrite, f.name, syscall.EINVAL)
+		return 0, fail(OpWrite, f.n.name, syscall.EINVAL)
 	}
-	d, op := f.m.d, Op{Kind: OpWrite, Name: f.name, Offset: off, Bytes: int64(len(p))}
+	d, op := f.m.d, Op{Kind: OpWrite, Name: f.n.name, Offset: off, Bytes: int64(len(p))}
 	fits := d.fits(f.n, int64(len(p)), off)
 	grow, write := d.planWrite(f.n, append([]byte(nil), p[:fits]...), off)
 	err := f.changing(op, grow, write)
@@ -67,7 +66,7 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 		return f.partialWrite(err, write)
 	}
 	if fits < int64(len(p)) {
-		return int(fits), fail(OpWrite, f.name, syscall.ENOSPC)
+		return int(fits), fail(OpWrite, f.n.name, syscall.ENOSPC)
 	}
 	d.record(op)
 	return len(p), nil
@@ -179,7 +178,7 @@ func (f *diskFile) partialWrite(err error, write change) (int, error) {
 }
 
 func (f *diskFile) Sync() error {
-	d, op := f.m.d, Op{Kind: OpSync, Name: f.name}
+	d, op := f.m.d, Op{Kind: OpSync, Name: f.n.name}
 	horizon := d.next() // bytes written after the call need a later one
 	err := f.begin(op)
 	var fault Fault
@@ -191,7 +190,7 @@ func (f *diskFile) Sync() error {
 	}
 	if err := f.n.later; err != nil {
 		f.n.later = nil
-		return fail(OpSync, f.name, err)
+		return fail(OpSync, f.n.name, err)
 	}
 	f.n.flush(horizon)
 	d.record(op)
@@ -220,7 +219,7 @@ func (n *inode) flush(horizon uint64) {
 }
 
 func (f *diskFile) Preallocate(size int64) error {
-	d, op := f.m.d, Op{Kind: OpPreallocate, Name: f.name, Bytes: size}
+	d, op := f.m.d, Op{Kind: OpPreallocate, Name: f.n.name, Bytes: size}
 	if err := f.usable(OpPreallocate); err != nil {
 		return err
 	}
@@ -228,7 +227,7 @@ func (f *diskFile) Preallocate(size int64) error {
 		if err := f.begin(op); err != nil {
 			return err
 		}
-		return fail(OpPreallocate, f.name, syscall.ENOSPC)
+		return fail(OpPreallocate, f.n.name, syscall.ENOSPC)
 	}
 	if err := f.changing(op, change{serial: d.next(), size: size}); err != nil {
 		return err
@@ -238,7 +237,7 @@ func (f *diskFile) Preallocate(size int64) error {
 }
 
 func (f *diskFile) Truncate(size int64) error {
-	d, op := f.m.d, Op{Kind: OpTruncate, Name: f.name, Bytes: size}
+	d, op := f.m.d, Op{Kind: OpTruncate, Name: f.n.name, Bytes: size}
 	shrink := size < f.n.cache.size
 	if err := f.changing(op, change{serial: d.next(), size: size, shrink: shrink}); err != nil {
 		return err
@@ -248,7 +247,7 @@ func (f *diskFile) Truncate(size int64) error {
 }
 
 func (f *diskFile) Size() (int64, error) {
-	if err := f.begin(Op{Kind: OpSize, Name: f.name}); err != nil {
+	if err := f.begin(Op{Kind: OpSize, Name: f.n.name}); err != nil {
 		return 0, err
 	}
 	return f.n.cache.size, nil
@@ -256,7 +255,7 @@ func (f *diskFile) Size() (int64, error) {
 
 func (f *diskFile) Close() error {
 	if f.closed {
-		return fail(OpClose, f.name, fs.ErrClosed)
+		return fail(OpClose, f.n.name, fs.ErrClosed)
 	}
 	f.closed = true
 	return nil

@@ -117,18 +117,18 @@ func (d *Disk) faultyWrite(f *diskFile, fault Fault, grow, write change) (int, e
 		}
 	case WriteLost:
 	default:
-		return 0, fail(OpWrite, f.name, syscall.EIO)
+		return 0, fail(OpWrite, f.n.name, syscall.EIO)
 	}
 	f.n.diverged = true
 	write.apply(&f.n.cache)
-	d.record(Op{Kind: OpWrite, Name: f.name, Offset: write.off, Bytes: int64(len(write.data))})
+	d.record(Op{Kind: OpWrite, Name: f.n.name, Offset: write.off, Bytes: int64(len(write.data))})
 	return len(write.data), nil
 }
 
 // faultySync fails a sync in one of the ways disks do.
 func (d *Disk) faultySync(f *diskFile, fault Fault, horizon uint64) error {
 	if fault != SyncFailsClean {
-		return fail(OpSync, f.name, syscall.EIO)
+		return fail(OpSync, f.n.name, syscall.EIO)
 	}
 	r := d.stream("failed sync", horizon)
 	rest := f.n.pending[:0]
@@ -143,5 +143,5 @@ func (d *Disk) faultySync(f *diskFile, fault Fault, horizon uint64) error {
 		}
 	}
 	f.n.pending = rest
-	return fail(OpSync, f.name, syscall.EIO)
+	return fail(OpSync, f.n.name, syscall.EIO)
 }

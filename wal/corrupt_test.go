@@ -64,7 +64,7 @@ func TestEveryDamagedByteIsFound(t *testing.T) {
 			switch {
 			case errors.As(err, &corrupt):
 				found++
-				if !strings.HasSuffix(corrupt.File, ".wal") || corrupt.Why == "" {
+				if corrupt.File != segmentName(number) || corrupt.Offset > off || corrupt.Why == "" {
 					t.Fatalf("%s+%d: the report is %+v", name, off, corrupt)
 				}
 			case err != nil:

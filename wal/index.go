@@ -175,7 +175,6 @@ func (g *group) replay(s *stored, segment uint32) error {
 	if s.Kind == recordRewrite {
 		return g.replayRewrite(s, segment)
 	}
-	g.moving = nil // parts without their last one never counted
 	switch s.Kind {
 	case RecordAppend:
 		g.hard, g.hardAt = s.Hard, segment

@@ -190,8 +190,9 @@ type replay struct {
 	linked position
 	told   position // the newest watermark of a good frame
 	oldest uint32
-	why    string // what is wrong at end
-	torn   []byte // payload of the frame there, if there is a header
+	bad    position // the place without a good frame: end, or the beginning of the next segment
+	why    string   // what is wrong there
+	torn   []byte   // payload of the frame there, if there is a header
 	window window
 }
 
@@ -221,11 +222,11 @@ func (r *replay) frame() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	r.torn = nil
+	r.torn, r.bad = nil, at(s.number, r.end)
 	h, ok := decodeFrameHeader(b, s.salt, r.end)
 	switch {
 	case !ok && isZero(b):
-		r.why = "nothing is written here"
+		r.why = whyNothing
 		return false, nil
 	case !ok:
 		r.why = "there is no valid frame header"
@@ -251,7 +252,7 @@ func (r *replay) frame() (bool, error) {
 	if err != nil {
 		return false, &ErrCorrupt{segmentName(s.number), r.end, "the checksum is right, but not what it covers: " + err.Error()}
 	}
-	if ok, err := r.takeLink(records); err != nil || !ok {
+	if ok, err := r.checkLink(records); !ok {
 		return false, err
 	}
 	if err := r.take(p, h, records); err != nil {
@@ -277,22 +278,33 @@ func decodeFrame(payload []byte, p position) ([]stored, error) {
 	return out, nil
 }
 
+const whyNothing = "nothing is written here"
+
 func isPadding(b []byte) bool { return len(b) < frameAlign && isZero(b) }
 
-// takeLink checks that a segment's first frame continues the segment before.
-func (r *replay) takeLink(records []stored) (bool, error) {
+// checkLink checks that a segment's first frame continues the segment before. It
+// cannot be a torn write that does not: its own checksum is right, and what it
+// continues was durable before it was written. If it continues more than was
+// found, its header is the evidence, and the corruption is where that ended.
+func (r *replay) checkLink(records []stored) (ok bool, err error) {
 	if r.end != segmentHeaderBytes {
 		return true, nil
 	}
+	corrupt := &ErrCorrupt{File: segmentName(r.segment().number), Offset: r.end}
 	if len(records) == 0 || records[0].Kind != recordLink {
-		return false, &ErrCorrupt{segmentName(r.segment().number), r.end, "the segment does not begin with a link to the one before"}
+		corrupt.Why = "the segment does not begin with a link to the one before"
+		return false, corrupt
 	}
 	if r.k == 0 {
 		return true, nil // the one before was released
 	}
-	if link := records[0]; link.linkEnd != r.linked || link.chain != r.chain {
-		r.why = fmt.Sprintf("the frame continues a log that ends at %v, this one ends at %v", link.linkEnd, r.linked)
+	link := records[0]
+	if link.linkEnd > r.linked {
 		return false, nil
+	}
+	if link.linkEnd != r.linked || link.chain != r.chain {
+		corrupt.Why = fmt.Sprintf("it continues a log that ended at %v with checksum %08x, this one ends at %v with %08x", link.linkEnd, link.chain, r.linked, r.chain)
+		return false, corrupt
 	}
 	return true, nil
 }
@@ -337,12 +349,12 @@ func (r *replay) nextSegment() (bool, error) {
 	if err != nil || ok {
 		return ok, err
 	}
-	why := r.why
-	window := r.window
+	next, window := *r, r.window
 	*r = here
 	r.window = window
-	if r.why == "nothing is written here" && why != r.why {
-		r.why = why
+	if r.why == whyNothing && next.why != whyNothing {
+		// The segment ended as segments do: if this is corruption, then of the next.
+		r.bad, r.why = at(next.segment().number, segmentHeaderBytes), next.why
 	}
 	return false, nil
 }
@@ -365,7 +377,7 @@ func (r *replay) claims() (best claim, err error) {
 
 // corruption is what a claim past end proves.
 func (r *replay) corruption(c claim) error {
-	return &ErrCorrupt{segmentName(r.segment().number), r.end, fmt.Sprintf("%s, but the frame at %v says that everything before %v was durable", r.why, c.at, c.watermark)}
+	return &ErrCorrupt{segmentName(r.bad.segment()), r.bad.offset(), fmt.Sprintf("%s, but the frame at %v says that everything before %v was durable", r.why, c.at, c.watermark)}
 }
 
 // headers calls each for every frame header at or behind end, whether or not its
