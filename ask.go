@@ -54,7 +54,11 @@ func (g *Group) OnAsk(answer func(from NodeID, request []byte) []byte) {
 // Ask sends a request to another member's OnAsk and returns its answer. The
 // error is ErrNotTaken, ErrNoAnswer or the context's.
 func (g *Group) Ask(ctx context.Context, to NodeID, request []byte) ([]byte, error) {
-	h := g.host
+	data := binary.AppendUvarint([]byte{formatAsk}, uint64(g.id))
+	return g.host.ask(ctx, to, append(data, request...))
+}
+
+func (h *Host) ask(ctx context.Context, to id.NodeID, data []byte) ([]byte, error) {
 	done := make(chan askAnswer, 1)
 	h.asks.mu.Lock()
 	h.asks.next++
@@ -66,8 +70,7 @@ func (g *Group) Ask(ctx context.Context, to NodeID, request []byte) ([]byte, err
 		delete(h.asks.waiting, ask)
 		h.asks.mu.Unlock()
 	}()
-	data := binary.AppendUvarint([]byte{formatAsk}, uint64(g.id))
-	h.net.Ask(to, ask, append(data, request...))
+	h.net.Ask(to, ask, data)
 	select {
 	case a := <-done:
 		switch {
@@ -99,6 +102,11 @@ func (a *asks) answered(ask uint64, data []byte, unknown bool) bool {
 // asked hands a peer's request to the group's program; false if it is the
 // driver's.
 func (h *Host) asked(from id.NodeID, ask uint64, data []byte) bool {
+	if len(data) == 1 && data[0] == formatDirectory {
+		d := h.disk.Identity().Directory
+		h.net.Answer(from, ask, append([]byte{answerTaken}, d[:]...))
+		return true
+	}
 	if len(data) == 0 || data[0] != formatAsk {
 		return false
 	}

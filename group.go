@@ -85,6 +85,11 @@ func (h *Host) Start(g GroupID, m rsm.Machine, how How) (*Group, error) {
 	if err := h.run.Start(eg, c, restored); err != nil {
 		return fail(err)
 	}
+	h.running.Add(1)
+	go func() {
+		defer h.running.Done()
+		gr.pin(h.life)
+	}()
 	return gr, nil
 }
 

@@ -80,6 +80,10 @@ type Host struct {
 	run  *run.Runner
 	asks asks
 
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	running sync.WaitGroup // what ends with life
+
 	mu      sync.Mutex
 	group   map[GroupID]*Group
 	configs map[GroupID]membership.Config // newest known, of every group
@@ -99,6 +103,7 @@ func Open(ctx context.Context, dir string, o Options) (*Host, error) {
 		return nil, fmt.Errorf("quorate: %w", err)
 	}
 	h := &Host{o: o, self: id.NodeID{Node: o.Node, Incarnation: o.Incarnation}, group: map[GroupID]*Group{}, configs: map[GroupID]membership.Config{}}
+	h.life, h.end = context.WithCancel(context.Background())
 	h.asks.waiting, h.asks.working = map[uint64]chan askAnswer{}, make(chan struct{}, asksMax)
 	var fresh id.DirectoryID
 	if _, err := rand.Read(fresh[:]); err != nil {
@@ -202,8 +207,10 @@ func (h *Host) Close(ctx context.Context) error {
 	for _, g := range groups {
 		g.handOver(ctx)
 	}
+	h.end()
 	h.net.Close()
 	h.run.Close()
+	h.running.Wait()
 	for _, g := range groups {
 		if err := g.exec.Flush(); err != nil {
 			h.o.Logf("group %d: flushing at the end: %v", g.id, err)

@@ -472,3 +472,34 @@ func TestMembersAskEachOther(t *testing.T) {
 		t.Errorf("a member that does not exist: %v", err)
 	}
 }
+
+func TestWipedMemberUnderItsOldIdIsRefused(t *testing.T) {
+	c := newTrio(t, 3, quorate.Options{})
+	for _, m := range c.members {
+		m.until(c.ctx, "every directory is pinned", func(s quorate.Status) bool {
+			for _, x := range s.Config.Members {
+				if x.Directory == (id.DirectoryID{}) {
+					return false
+				}
+			}
+			return len(s.Config.Members) == 3
+		})
+	}
+	leader := c.leader()
+	wiped := c.members[int(leader.number)%3]
+	wiped.close()
+	if err := os.RemoveAll(wiped.dir); err != nil {
+		t.Fatal(err)
+	}
+	wiped.open(c.ctx)
+	wiped.start(quorate.Join())
+	leader.propose(c.ctx, "a 1") // by the other two
+	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+	defer cancel()
+	if _, err := wiped.g.Barrier(ctx); err == nil {
+		t.Error("a member with a wiped disk takes part under its old id")
+	}
+	if s := wiped.g.Status(); s.Applied != 0 || s.Leader != id.None {
+		t.Errorf("the wiped member got to %+v", s)
+	}
+}
