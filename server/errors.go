@@ -57,7 +57,10 @@ type Failure struct {
 	Unknown bool         // it may or may not take effect; otherwise it certainly did not
 	Why     raft.Refusal // why not
 	Detail  string       // for people
+	Cause   error        // why the wait for it ended, or nil
 }
+
+func (f *Failure) Unwrap() error { return f.Cause }
 
 func (f *Failure) Error() string {
 	outcome := "refused"
@@ -101,6 +104,8 @@ func (s *Server) clientError(ctx context.Context, err error) error {
 			return ErrTimeout // our own limit, not the client's
 		}
 		return err
+	case f.Unknown && f.Cause != nil:
+		return ErrTimeout
 	case f.Unknown:
 		return ErrTimeoutLeader
 	}

@@ -9,6 +9,9 @@
 //	GET    /version     {"etcdserver":…,"etcdcluster":…}
 //	GET    /metrics     Prometheus text, under etcd's names
 //
+// Between members it answers what a joiner and the other servers ask, on the peer
+// port (peer.go).
+//
 // Port lets gRPC and HTTP/1.1 share one listener: it looks at the first bytes
 // of a connection and hands gRPC to grpc-go's own transport, whose ServeHTTP
 // would cost several times as much (DESIGN 23).

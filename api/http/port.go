@@ -16,13 +16,15 @@ const (
 	peekingMax  = 1024            // connections being looked at; further ones wait in the kernel's queue
 )
 
-// Port shares one listener between gRPC and HTTP/1.1. Serve accepts; GRPC and
-// HTTP are listeners for the two servers. Close ends all three; connections
-// already handed over live on in their server.
+// Port shares one listener between HTTP/1.1 and another protocol: gRPC on the
+// client port, frames on the peer port. Serve accepts; HTTP and Other are
+// listeners for the two servers. Close ends all three; connections already
+// handed over live on in their server.
 type Port struct {
 	listener net.Listener
 	timeout  time.Duration
-	grpc     *half
+	classify func(net.Conn, time.Duration) (c net.Conn, isHTTP bool, err error)
+	other    *half
 	http     *half
 	room     chan struct{} // one token per connection being looked at
 	quit     chan struct{}
@@ -30,19 +32,21 @@ type Port struct {
 	peeking  sync.WaitGroup
 }
 
-// NewPort takes the listener over.
-func NewPort(l net.Listener) *Port {
-	p := &Port{listener: l, timeout: peekTimeout, room: make(chan struct{}, peekingMax), quit: make(chan struct{})}
-	p.grpc = &half{port: p, conns: make(chan net.Conn)}
+// NewClientPort takes the listener over. Other is gRPC.
+func NewClientPort(l net.Listener) *Port { return newPort(l, httpOrGRPC) }
+
+func newPort(l net.Listener, classify func(net.Conn, time.Duration) (net.Conn, bool, error)) *Port {
+	p := &Port{listener: l, timeout: peekTimeout, classify: classify, room: make(chan struct{}, peekingMax), quit: make(chan struct{})}
+	p.other = &half{port: p, conns: make(chan net.Conn)}
 	p.http = &half{port: p, conns: make(chan net.Conn)}
 	return p
 }
 
-// GRPC is the listener of connections that speak HTTP/2.
-func (p *Port) GRPC() net.Listener { return p.grpc }
-
-// HTTP is the listener of all others.
+// HTTP is the listener of connections that speak HTTP/1.1.
 func (p *Port) HTTP() net.Listener { return p.http }
+
+// Other is the listener of the others.
+func (p *Port) Other() net.Listener { return p.other }
 
 // Serve accepts until Close, then returns net.ErrClosed. A failed accept (no
 // file descriptors left) is tried again with a growing pause.
@@ -91,20 +95,26 @@ func (p *Port) Close() error {
 func (p *Port) sort(conn net.Conn) {
 	defer p.peeking.Done()
 	defer func() { <-p.room }()
-	head, isHTTP2, err := peek(conn, p.timeout)
+	c, isHTTP, err := p.classify(conn, p.timeout)
 	if err != nil {
 		conn.Close()
 		return
 	}
-	side := p.http
-	if isHTTP2 {
-		side = p.grpc
+	side := p.other
+	if isHTTP {
+		side = p.http
 	}
 	select {
-	case side.conns <- &peeked{Conn: conn, head: head}:
+	case side.conns <- c:
 	case <-p.quit:
 		conn.Close()
 	}
+}
+
+// httpOrGRPC tells HTTP/1.1 from HTTP/2.
+func httpOrGRPC(conn net.Conn, timeout time.Duration) (net.Conn, bool, error) {
+	head, isHTTP2, err := peek(conn, timeout)
+	return &peeked{Conn: conn, head: head}, !isHTTP2, err
 }
 
 // peek reads no more than the preface and says whether it was one. It stops at

@@ -22,7 +22,7 @@ func testPort(t *testing.T) (*Port, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewPort(l)
+	p := NewClientPort(l)
 	return p, l.Addr().String()
 }
 
@@ -35,7 +35,7 @@ func TestOnePortServesGRPCAndHTTP(t *testing.T) {
 	})}
 	served := make(chan error, 1)
 	go func() { served <- p.Serve() }()
-	go rpc.Serve(p.GRPC())
+	go rpc.Serve(p.Other())
 	go web.Serve(p.HTTP())
 
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -19,7 +23,7 @@ func newServe() *cobra.Command {
 	}
 }
 
-// serve runs one member until it is told to stop.
+// serve runs one member until it is told to stop, is removed, or cannot go on.
 func serve(args []string, stdout, stderr io.Writer) error {
 	c, err := parseServe(args, environ)
 	if errors.Is(err, flag.ErrHelp) {
@@ -32,5 +36,27 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	if c.PrintVersion {
 		return printEtcdVersion(stdout)
 	}
-	return errors.New("not wired yet")
+	out, closeLog, err := openLog(c.LogOutputs, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	level, err := logLevel(c.LogLevel)
+	if err != nil {
+		return err
+	}
+	log := newLogger(out, level)
+	for _, w := range c.Warnings {
+		log.Warn(w)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if c.ParentFD > 0 {
+		watchParent(c.ParentFD, stop)
+	}
+	m, err := startMember(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	return m.run(ctx)
 }

@@ -48,6 +48,7 @@ type serveConfig struct {
 	LogLevel   string
 	LogOutputs string
 
+	RetainBytes  int // not etcd's
 	ConfigFile   string
 	ParentFD     int
 	PrintVersion bool
@@ -186,6 +187,7 @@ func newServeFlags() (*flag.FlagSet, *serveConfig) {
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogOutputs, "log-outputs", "default", "stderr, stdout or files, comma-separated")
 	f.StringVar(&c.ConfigFile, "config-file", "", "file that replaces flags and environment (YAML or JSON)")
+	f.IntVar(&c.RetainBytes, "retain-bytes", 64<<20, "bytes of log kept for members that are behind; beyond, they get a snapshot (not a flag of etcd)")
 	f.IntVar(&c.ParentFD, "parent-fd", 0, "") // dev: end when this pipe closes
 	f.BoolVar(&c.PrintVersion, "version", false, "print the version")
 	for _, g := range ignored {
@@ -392,6 +394,9 @@ func (c *serveConfig) completeLimits() error {
 	}
 	if c.QuotaBytes < 0 {
 		c.QuotaBytes = 0 // etcd: negative turns the quota off
+	}
+	if c.RetainBytes < 1<<16 {
+		return usagef("--retain-bytes %d must be at least %d", c.RetainBytes, 1<<16)
 	}
 	if c.MaxLearners < 1 {
 		return usagef("--max-learners must be at least 1")
