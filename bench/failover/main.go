@@ -11,8 +11,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,11 +48,8 @@ func run(binary string, kills, writers, watchers int, how string, worst time.Dur
 	}
 	defer os.RemoveAll(dir)
 	if binary == "" {
-		binary = filepath.Join(dir, "quorate")
-		build := exec.Command("go", "build", "-o", binary, "./cmd/quorate")
-		build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("building quorate: %w\n%s", err, out)
+		if binary, err = cluster.BuildQuorate(context.Background(), dir); err != nil {
+			return err
 		}
 	}
 	load, _ := os.ReadFile("/proc/loadavg")

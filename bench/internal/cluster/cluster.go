@@ -29,9 +29,10 @@ type Member struct {
 
 // Cluster is a running `quorate dev`.
 type Cluster struct {
-	Dir string
-	cmd *exec.Cmd
-	log *os.File
+	Dir   string
+	Fixed []Member // instead of cluster.json
+	cmd   *exec.Cmd
+	log   *os.File
 }
 
 // Start runs the binary's dev command with n members on free ports and waits
@@ -61,6 +62,9 @@ func Start(ctx context.Context, binary, dir string, n int, more ...string) (*Clu
 
 // Members reads cluster.json.
 func (c *Cluster) Members() ([]Member, error) {
+	if c.Fixed != nil {
+		return c.Fixed, nil
+	}
 	b, err := os.ReadFile(filepath.Join(c.Dir, "cluster.json"))
 	if err != nil {
 		return nil, err
