@@ -156,6 +156,8 @@ func (s *Store) dropUnreachable(b engine.Batch, changes []change, target int64) 
 			if err := b.Delete(scratch); err != nil {
 				return err
 			}
+			s.lookups.forget()
+			s.lookups.droppedRow()
 		}
 	}
 	return nil

@@ -7,11 +7,12 @@ import (
 )
 
 // reader reads the keys of one consistent content: a View's snapshot or an
-// Update's batch. It has no state of its own, so that a View's can be shared.
+// Update's batch. A View's has no state of its own, so that it can be shared.
 type reader struct {
 	rows    engine.Reader
 	prefix  []byte
 	compact int64
+	lookups *lookups // of the Store, for an Update; else nil
 }
 
 // readable turns a requested revision into the one to read, as etcd does: ≤ 0 is
@@ -31,6 +32,22 @@ func (r *reader) readable(rev, current int64) (int64, error) {
 
 // getMeta returns the newest version of a key, dead or alive.
 func (r *reader) getMeta(key, scratch []byte) (m meta, found bool, err error) {
+	if r.lookups == nil {
+		return r.fetchMeta(key, scratch)
+	}
+	if m, found, known := r.lookups.recall(key); known {
+		return m, found, nil
+	}
+	if !r.lookups.absent(key) {
+		if m, found, err = r.fetchMeta(key, scratch); err != nil {
+			return meta{}, false, err
+		}
+	}
+	r.lookups.remember(key, m, found)
+	return m, found, nil
+}
+
+func (r *reader) fetchMeta(key, scratch []byte) (m meta, found bool, err error) {
 	b, found, err := r.rows.Get(appendMetaKey(scratch, r.prefix, key), nil)
 	if err != nil || !found {
 		return meta{}, false, err

@@ -804,6 +804,10 @@ func TestADamagedRowIsAnErrorThatStopsTheUpdate(t *testing.T) {
 	if err := x.store.engine.Commit(b); err != nil {
 		t.Fatal(err)
 	}
+	var err error
+	if x.store, err = Open(x.store.engine, Options{}); err != nil {
+		t.Fatal(err)
+	}
 	u := x.store.Begin()
 	if _, err := u.Put(&PutRequest{Key: []byte("a")}); err == nil || IsRequestError(err) {
 		t.Fatalf("put over a damaged row: %v", err)

@@ -28,6 +28,7 @@ type Store struct {
 	leaseExists func(lease int64) bool
 	state       state
 	progress    progress
+	lookups     lookups
 	update      *Update // the open one
 }
 
@@ -91,8 +92,12 @@ func (s *Store) load() error {
 	if err != nil {
 		return fmt.Errorf("mvcc: reading the state row: %w", err)
 	}
-	s.progress, err = readProgress(snap, s.row(tableProgress))
-	return err
+	if s.progress, err = readProgress(snap, s.row(tableProgress)); err != nil {
+		return err
+	}
+	s.lookups = lookups{}
+	s.lookups.start()
+	return s.advanceWalk(walkRowsPerChange) // a fresh store's walk ends here
 }
 
 func (s *Store) row(table byte) []byte { return append(bytes.Clone(s.prefix), table) }
@@ -150,7 +155,7 @@ func (s *Store) Begin() *Update {
 	b := s.engine.NewBatch()
 	s.update = &Update{
 		store: s, batch: b, revision: s.state.revision,
-		reader: reader{rows: b, prefix: s.prefix, compact: s.state.compact},
+		reader: reader{rows: b, prefix: s.prefix, compact: s.state.compact, lookups: &s.lookups},
 	}
 	return s.update
 }

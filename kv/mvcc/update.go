@@ -167,21 +167,29 @@ func (u *Update) Commit(applied id.Index, term id.Term) (*View, []Event, error) 
 	if err == nil {
 		err = s.engine.Commit(u.batch)
 	}
-	u.Close()
+	u.finish()
 	if err != nil {
 		return nil, nil, fmt.Errorf("mvcc: commit at index %d: %w", applied, err)
 	}
 	s.state = next
+	if err := s.advanceWalk(walkRowsPerChange * len(u.events)); err != nil {
+		return nil, nil, fmt.Errorf("mvcc: walking the keys: %w", err)
+	}
 	return s.View(), u.events, nil
 }
 
 // Close abandons an Update that was not committed: nothing of it has happened.
 func (u *Update) Close() {
 	if !u.closed {
-		u.closed = true
-		u.store.update = nil
-		u.batch.Close()
+		u.store.lookups.forget()
+		u.finish()
 	}
+}
+
+func (u *Update) finish() {
+	u.closed = true
+	u.store.update = nil
+	u.batch.Close()
 }
 
 // current is the revision that reads inside the running request see.
@@ -325,6 +333,7 @@ func (u *Update) write(key []byte, m *meta, value []byte, found bool, before, re
 		assert.Fail("key %q goes from revision %v to %v", key, before, m.rev)
 	}
 	u.changes++
+	u.store.lookups.wrote(key, m)
 	u.rowValue = appendMetaValue(u.rowValue, m)
 	if err := u.set(appendMetaKey(u.rowKey, u.reader.prefix, key), u.rowValue); err != nil {
 		return err
