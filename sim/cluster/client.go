@@ -213,23 +213,51 @@ func sortedRequests(m map[host.ClientID]*request) []*request {
 }
 
 // An operator asks for changes of membership and transfers. It tries again for a
-// while when it is refused, and never when it does not know.
+// while when it is refused, at the latest when there is a new leader, and never
+// when it does not know.
+type operator struct {
+	c     *cluster
+	tries int
+	event func(host.ClientID) host.Event
+	done  func()
+	next  *sim.Timer // nil: a request is under way, or all is over
+}
+
 const (
-	operatorTries = 12
-	operatorPause = 250 * id.Millisecond
+	operatorTries    = 12
+	operatorPause    = 250 * id.Millisecond
+	operatorDeadline = 3 * id.Second
 )
 
 // operate sends an operator's request to whoever leads, until it is taken.
-func (c *cluster) operate(tries int, event func(host.ClientID) host.Event, done func(host.Resolve)) {
-	if tries == 0 || c.calm {
-		return
+func (c *cluster) operate(tries int, event func(host.ClientID) host.Event, done func()) {
+	o := &operator{c: c, tries: tries, event: event, done: done}
+	c.operating = append(c.operating, o)
+	o.try()
+}
+
+// operators is called when there is a new leader: whoever waits tries at once,
+// before the leader has committed anything.
+func (c *cluster) operators() {
+	for _, o := range c.operating {
+		if o.next != nil {
+			o.try()
+		}
 	}
-	again := func() {
-		c.world.After(operatorPause, func() { c.operate(tries-1, event, done) })
+}
+
+func (o *operator) again() { o.next = o.c.world.After(operatorPause, o.try) }
+
+func (o *operator) try() {
+	o.next.Stop()
+	o.next = nil
+	c := o.c
+	if o.tries--; o.tries < 0 || c.calm {
+		return
 	}
 	n := c.leader()
 	if n == nil {
-		again()
+		o.again()
 		return
 	}
 	c.nextID++
@@ -237,13 +265,19 @@ func (c *cluster) operate(tries int, event func(host.ClientID) host.Event, done 
 	q.onEnd = func(e host.Resolve, known bool) {
 		switch {
 		case known && e.Outcome == host.Done:
-			done(e)
+			o.done()
 		case known && e.Outcome == host.Refused:
-			again()
+			o.again()
 		}
 	}
-	n.life.requests[q.id] = q
-	n.life.take(event(q.id))
+	l := n.life
+	l.requests[q.id] = q
+	l.take(o.event(q.id))
+	c.world.After(operatorDeadline, func() {
+		if !q.over && n.life == l {
+			l.take(host.Cancel{Group: theGroup, Client: q.id})
+		}
+	})
 }
 
 // leader is the serving node that leads the newest term.
@@ -287,7 +321,7 @@ func (c *cluster) change(f sim.Fault) {
 		ops[0].Member = member(n.self)
 		ops := slices.Clone(ops)
 		return host.Change{Group: theGroup, Client: client, Change: membership.Change{Ops: ops}}
-	}, func(host.Resolve) { c.mark("membership change") })
+	}, func() { c.mark("membership change") })
 }
 
 // join starts a node that knows nothing yet. One that was a member once comes
@@ -316,5 +350,5 @@ func (c *cluster) transfer(f sim.Fault) {
 	n := c.nodes[f.Target.Node-1]
 	c.operate(3, func(client host.ClientID) host.Event {
 		return host.Transfer{Group: theGroup, Client: client, To: n.self}
-	}, func(host.Resolve) { c.mark("transfer") })
+	}, func() { c.mark("transfer") })
 }

@@ -51,23 +51,24 @@ func (r Result) Command() string {
 
 // cluster is one run.
 type cluster struct {
-	recipe   sim.Recipe
-	set      settings
-	faults   *faults.Set
-	world    *sim.World
-	net      *sim.Network
-	nodes    []*node // by number - 1
-	clients  []*client
-	oracles  *oracles
-	history  []*check.Operation
-	began    int // faults that came into force
-	nextID   uint64
-	marks    map[string]bool
-	violated error
-	at       id.Time
-	healed   bool         // the second phase has begun
-	core     map[int]bool // indexes of nodes that were healed; only looked up
-	calm     bool         // no client begins anything any more
+	recipe    sim.Recipe
+	set       settings
+	faults    *faults.Set
+	world     *sim.World
+	net       *sim.Network
+	nodes     []*node // by number - 1
+	clients   []*client
+	operating []*operator
+	oracles   *oracles
+	history   []*check.Operation
+	began     int // faults that came into force
+	nextID    uint64
+	marks     map[string]bool
+	violated  error
+	at        id.Time
+	healed    bool         // the second phase has begun
+	core      map[int]bool // indexes of nodes that were healed; only looked up
+	calm      bool         // no client begins anything any more
 }
 
 // Run runs one seed or recipe. An error of the recipe is returned as the

@@ -12,22 +12,23 @@ import (
 type oracles struct {
 	c *cluster
 
-	leaders   map[id.Term]id.NodeID // oracle_leader.go
-	chains    map[position]uint64   // oracle_log.go: of every prefix that was ever written
-	commits   []termCommit          // oracle_commit.go: by term
-	committed []step                // oracle_commit.go: by index - 1
-	global    []applied             // oracle_apply.go: by index - 1
-	votes     map[ballot]id.NodeID  // oracle_vote.go
-	model     reference             // oracle_state.go
-	states    []uint64              // oracle_state.go: hash by applied index
-	configs   []raft.ConfigAt       // oracle_config.go: that were applied
+	leaders   map[id.Term]id.NodeID   // oracle_leader.go
+	chains    map[position]uint64     // oracle_log.go: of every prefix that was ever written
+	commits   []termCommit            // oracle_commit.go: by term
+	committed []step                  // oracle_commit.go: by index - 1
+	global    []applied               // oracle_apply.go: by index - 1
+	votes     map[ballot]id.NodeID    // oracle_vote.go
+	promised  map[inquiry][]id.NodeID // oracle_prevote.go
+	model     reference               // oracle_state.go
+	states    []uint64                // oracle_state.go: hash by applied index
+	configs   []raft.ConfigAt         // oracle_config.go: that were applied
 	passes    int
 }
 
 func newOracles(c *cluster) *oracles {
 	o := &oracles{
 		c: c, leaders: map[id.Term]id.NodeID{}, chains: map[position]uint64{{}: 0},
-		votes: map[ballot]id.NodeID{}, model: reference{},
+		votes: map[ballot]id.NodeID{}, promised: map[inquiry][]id.NodeID{}, model: reference{},
 	}
 	o.states = []uint64{o.hashModel()}
 	return o
@@ -74,6 +75,7 @@ func (o *oracles) persist(l *life, p host.Persist, now raft.Status) {
 func (o *oracles) sent(n *node, s host.Send) {
 	o.speaks(n, s.Message)
 	o.ballot(n, s)
+	o.prevote(n, s)
 	o.visible(n, s)
 }
 

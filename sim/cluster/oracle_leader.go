@@ -30,6 +30,7 @@ func (o *oracles) office(l *life, now raft.Status) {
 			o.c.mark("leader changed")
 		}
 		o.complete(l, now)
+		o.c.world.At(o.c.world.Now(), o.c.operators)
 	}
 }
 

@@ -142,6 +142,9 @@ func (d *drawing) faults() {
 		if fault.Kind == sim.FaultCrash && d.dice.Chance(350) {
 			d.recipe.Faults = append(d.recipe.Faults, d.again(fault))
 		}
+		if fault.Kind == sim.FaultChange && d.dice.Chance(500) {
+			d.recipe.Faults = append(d.recipe.Faults, d.meanwhile(fault))
+		}
 	}
 	sort.SliceStable(d.recipe.Faults, func(i, j int) bool { return d.recipe.Faults[i].At < d.recipe.Faults[j].At })
 }
@@ -268,6 +271,15 @@ func (d *drawing) again(first sim.Fault) sim.Fault {
 	f := d.fault(sim.FaultCrash, first.Target, 20, 1000)
 	f.At = min(first.At.Add(first.For/2/id.Millisecond*id.Millisecond), id.Time(d.recipe.Length))
 	return f.With("lose", d.loss()).With("calls", fmt.Sprint(d.dice.Between(1, 25)))
+}
+
+// meanwhile is trouble that comes just when the membership changes: a change takes
+// milliseconds, chance alone would hardly ever meet it.
+func (d *drawing) meanwhile(change sim.Fault) sim.Fault {
+	f := []func(*drawing) sim.Fault{(*drawing).split, (*drawing).cut, (*drawing).cut, (*drawing).clog, (*drawing).bridge, (*drawing).stall}[d.dice.Below(6)](d)
+	lead := id.Time(d.dice.Between(-30, 60)) * id.Time(id.Millisecond)
+	f.At = min(max(change.At-lead, 0), id.Time(d.recipe.Length))
+	return f
 }
 
 func (d *drawing) pause() sim.Fault {
