@@ -69,6 +69,10 @@ seeds: SEEDS ?= 200
 seeds: ## run simulator seeds (SEEDS=200)
 	go run ./cmd/quorate sim --seeds $(SEEDS)
 
+.PHONY: planted
+planted: ## break ten safety rules, one at a time: each must be found within 300 seeds
+	go run ./internal/planted
+
 .PHONY: compare
 compare: REQUESTS ?= 10000
 compare: SEED ?= 1
