@@ -36,6 +36,24 @@ func sampleLog(t testing.TB) []byte {
 	return b
 }
 
+// TestFormatIsGolden: the bytes of format version 1 do not change unnoticed, and
+// a log written by an earlier program opens.
+func TestFormatIsGolden(t *testing.T) {
+	b := sampleLog(t)
+	golden(t, "segment-v1.bin", string(b))
+	d := vfs.NewDisk(vfs.DiskOptions{})
+	put(t, d.FS(), segmentName(1), append(b, make([]byte, segmentBytesMin-len(b))...))
+	l, states := mustOpen(t, d.FS(), Options{SegmentBytes: segmentBytesMin})
+	got, err := recovered(l, states)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "segment-v1.txt", got.String())
+	if l.o.Identity != 1 {
+		t.Errorf("the log's identity is %d", l.o.Identity)
+	}
+}
+
 // FuzzOpen gives recovery any bytes as a segment. It may refuse them with one
 // clear line or open them; what it opened it can open again, to the same state,
 // and append to. With mend set the checksums are made right first, so that the
