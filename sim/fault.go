@@ -36,7 +36,7 @@ const (
 	FaultSync     FaultKind = "syncfail" // D4: the next fsync fails, in `mode` clean, dirty or late
 	FaultNoSpace  FaultKind = "nospace"  // D8: the disk is full
 	FaultStall    FaultKind = "stall"    // D9: every file call takes `by`
-	FaultChange   FaultKind = "change"   // M1, M2: an operator asks for a change of membership: `op` (and `of` for a replacement)
+	FaultChange   FaultKind = "change"   // M1, M2: an operator asks for a change of membership: `op` (and `of` for a replacement, `set` for voters)
 	FaultTransfer FaultKind = "transfer" // an operator asks the leader to hand over to the node
 )
 
@@ -87,7 +87,7 @@ var faultSpecs = map[FaultKind]faultSpec{
 	FaultSync:      {onNode, true, []argument{{name: "mode", words: []string{"clean", "dirty", "late"}}}},
 	FaultNoSpace:   {onNode, true, nil},
 	FaultStall:     {onNode, true, []argument{{name: "by", span: true, lo: 1, hi: 60_000 * ms}}},
-	FaultChange:    {onNode, false, []argument{{name: "op", words: []string{"add-voter", "add-learner", "promote", "demote", "remove", "replace"}}, {name: "of", lo: 1, hi: maxNodes, optional: true}}},
+	FaultChange:    {onNode, false, []argument{{name: "op", words: []string{"add-voter", "add-learner", "promote", "demote", "remove", "replace", "voters"}}, {name: "of", lo: 1, hi: maxNodes, optional: true}, {name: "set", lo: 1, hi: 987_654_321, optional: true}}},
 	FaultTransfer:  {onNode, false, nil},
 }
 
@@ -145,6 +145,15 @@ func (f Fault) Word(name string) string {
 func (f Fault) Number(name string) int64 {
 	n, _ := parseNumber(f.Word(name))
 	return n
+}
+
+// Nodes returns an argument whose digits are nodes: 156 is n1, n5, n6.
+func (f Fault) Nodes(name string) []uint64 {
+	var list []uint64
+	for _, digit := range f.Word(name) {
+		list = append(list, uint64(digit-'0'))
+	}
+	return list
 }
 
 // Span returns an argument that is a span of time; 0 if it is absent.

@@ -238,6 +238,11 @@ func (p *parser) fault(words []string) error {
 	if f.Args, err = p.args(f.Kind, spec, words[5:]); err != nil {
 		return err
 	}
+	for _, pair := range [][2]string{{"replace", "of"}, {"voters", "set"}} {
+		if has := f.Word(pair[1]) != ""; f.Kind == FaultChange && has != (f.Word("op") == pair[0]) {
+			return p.errorf("fault change: op=%s and %s= belong together", pair[0], pair[1])
+		}
+	}
 	if len(p.faults) == maxFaults {
 		return p.errorf("more than %d faults", maxFaults)
 	}
@@ -402,5 +407,8 @@ func (f Fault) named() []uint64 {
 		list = append(list, g...)
 	}
 	add(uint64(f.Number("of")))
+	for _, n := range f.Nodes("set") {
+		list = append(list, n) // 0 is no node, and not known either
+	}
 	return list
 }

@@ -25,6 +25,7 @@ fault 5s 1s power * lose=random
 fault 6s 20s drift n1 rate=1100000
 fault 7s 0s change n4 op=promote
 fault 8s 0s change n5 op=replace of=2
+fault 9s 0s change n1 op=voters set=135
 caption 4s n3 goes  down
 expect no violation
 break double-vote
@@ -40,7 +41,7 @@ func TestRecipeRoundTrip(t *testing.T) {
 	if got := r.String(); got != sample {
 		t.Errorf("printed:\n%s\nwant:\n%s", got, sample)
 	}
-	if len(r.Faults) != 9 || len(r.Then.Faults) != 1 || r.Captions[0].Text != "n3 goes  down" {
+	if len(r.Faults) != 10 || len(r.Then.Faults) != 1 || r.Captions[0].Text != "n3 goes  down" {
 		t.Errorf("%+v", r)
 	}
 	if !r.Faults[2].Target.Matches(1, 3) || r.Faults[2].Target.Matches(1, 2) {
@@ -76,6 +77,8 @@ func TestRecipeErrorsNameTheLine(t *testing.T) {
 		{head + "fault 0s 1s drop n1>n2 rate=1 colour=red\n", `recipe: line 5: fault drop has no colour=`},
 		{head + "fault 0s 1s delay n1>n2 by=20000ms\n", `recipe: line 5: fault delay: by is 20000ms; want 1ns to 10s`},
 		{head + "fault 0s 1s power n1 lose=all\n", `recipe: line 5: this fault falls on everybody: its target is *`},
+		{head + "fault 0s 0s change n1 op=replace\n", `recipe: line 5: fault change: op=replace and of= belong together`},
+		{head + "fault 0s 0s change n1 op=voters set=17\n", `recipe: line 5: unknown node n7; the recipe has n1,n2,n3`},
 		{head + "break everything\n", `recipe: line 5: unknown break switch "everything"`},
 		{head + "config a 1\nconfig a 2\n", `recipe: line 6: config a stands in line 5 already`},
 		{head + "config a\n", `recipe: line 5: config takes a name and a value`},

@@ -291,37 +291,53 @@ func (c *cluster) leader() *node {
 	return best
 }
 
-// change asks for a change of membership (M1, M2).
+// change asks for a change of membership (M1, M2). What it means in steps is
+// settled when it is asked, by what the operator then knows of the members.
 func (c *cluster) change(f sim.Fault) {
 	n := c.nodes[f.Target.Node-1]
-	var ops []membership.Op
-	joins := false
-	switch f.Word("op") {
-	case "add-voter":
-		joins = true
-		ops = []membership.Op{{Kind: membership.AddVoter}}
-	case "add-learner":
-		joins = true
-		ops = []membership.Op{{Kind: membership.AddLearner}}
-	case "replace":
-		joins = true
-		out := c.nodes[f.Number("of")-1]
-		ops = []membership.Op{{Kind: membership.AddVoter}, {Kind: membership.Remove, Member: member(out.self)}}
-	case "promote":
-		ops = []membership.Op{{Kind: membership.Promote}}
-	case "demote":
-		ops = []membership.Op{{Kind: membership.Demote}}
-	case "remove":
-		ops = []membership.Op{{Kind: membership.Remove}}
-	}
 	c.operate(operatorTries, func(client host.ClientID) host.Event {
-		if joins {
+		return host.Change{Group: theGroup, Client: client, Change: membership.Change{Ops: c.steps(f, n)}}
+	}, func() { c.mark("membership change") })
+}
+
+// steps is the change as the library takes it. Nodes that come in are started.
+func (c *cluster) steps(f sim.Fault, n *node) []membership.Op {
+	op := func(kind membership.OpKind, n *node) membership.Op {
+		if kind == membership.AddVoter || kind == membership.AddLearner {
 			n.join()
 		}
-		ops[0].Member = member(n.self)
-		ops := slices.Clone(ops)
-		return host.Change{Group: theGroup, Client: client, Change: membership.Change{Ops: ops}}
-	}, func() { c.mark("membership change") })
+		return membership.Op{Kind: kind, Member: member(n.self)}
+	}
+	switch f.Word("op") {
+	case "add-voter":
+		return []membership.Op{op(membership.AddVoter, n)}
+	case "add-learner":
+		return []membership.Op{op(membership.AddLearner, n)}
+	case "replace":
+		return []membership.Op{op(membership.AddVoter, n), op(membership.Remove, c.nodes[f.Number("of")-1])}
+	case "promote":
+		return []membership.Op{op(membership.Promote, n)}
+	case "demote":
+		return []membership.Op{op(membership.Demote, n)}
+	case "remove":
+		return []membership.Op{op(membership.Remove, n)}
+	}
+	// The voters shall be these.
+	var ops []membership.Op
+	wanted := f.Nodes("set")
+	newest := c.oracles.config().Config
+	for _, n := range c.nodes {
+		m, isMember := newest.Find(n.self)
+		switch in := slices.Contains(wanted, n.number); {
+		case in && !isMember:
+			ops = append(ops, op(membership.AddVoter, n))
+		case in && m.Role == membership.Learner:
+			ops = append(ops, op(membership.Promote, n))
+		case !in && m.Role == membership.Voter:
+			ops = append(ops, op(membership.Remove, n))
+		}
+	}
+	return ops
 }
 
 // join starts a node that knows nothing yet. One that was a member once comes

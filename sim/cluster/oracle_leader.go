@@ -29,8 +29,19 @@ func (o *oracles) office(l *life, now raft.Status) {
 		if now.Term > 1 && len(o.leaders) > 1 {
 			o.c.mark("leader changed")
 		}
+		o.elected(l, now)
 		o.complete(l, now)
 		o.c.world.At(o.c.world.Now(), o.c.operators)
+	}
+}
+
+// elected checks that a new leader was voted for by a majority of each half of its
+// configuration: its own vote counts when it asks for others' (oracle_vote.go),
+// and when there is nobody to ask.
+func (o *oracles) elected(l *life, now raft.Status) {
+	yes := func(n id.NodeID) bool { return n == l.n.self || o.votes[ballot{n, now.Term}] == l.n.self }
+	if !majorities(now.Config, yes) {
+		o.c.fail("%v leads term %d without the votes of a majority of %v", l.n.self, now.Term, now.Config)
 	}
 }
 

@@ -308,19 +308,28 @@ func (d *drawing) stall() sim.Fault {
 
 func (d *drawing) change() sim.Fault {
 	f := sim.Fault{Kind: sim.FaultChange, Target: sim.On(d.anybody())}
-	op := []string{"add-voter", "add-learner", "promote", "promote", "demote", "remove", "replace", "replace"}[d.dice.Below(8)]
+	op := []string{"add-voter", "add-learner", "promote", "promote", "demote", "remove", "replace", "replace", "voters", "voters", "voters"}[d.dice.Below(11)]
 	spares := append(append([]uint64(nil), d.recipe.Spares...), d.recipe.Learners...)
 	if len(spares) > 0 && op != "remove" && op != "demote" && d.dice.Chance(800) {
 		f.Target.Node = spares[d.dice.Below(len(spares))]
 	}
-	f = f.With("op", op)
-	if op == "replace" {
-		f = f.With("of", fmt.Sprint(d.anyVoter()))
-		if f.Word("of") == fmt.Sprint(f.Target.Node) {
-			f.Args = []sim.Arg{{Name: "op", Value: "add-voter"}}
+	switch op {
+	case "replace":
+		of := d.anyVoter()
+		if of == f.Target.Node {
+			return f.With("op", "add-voter")
 		}
+		return f.With("op", op).With("of", fmt.Sprint(of))
+	case "voters":
+		all := d.recipe.Nodes()
+		d.dice.Shuffle(all)
+		set := ""
+		for _, n := range all[:min(len(all), d.dice.Between(2, 5))] {
+			set += fmt.Sprint(n)
+		}
+		return f.With("op", op).With("set", set)
 	}
-	return f
+	return f.With("op", op)
 }
 
 func (d *drawing) transfer() sim.Fault {
