@@ -43,9 +43,10 @@ const storeFormat = 1
 // revision orders changes: sub counts the changes within one main revision.
 type revision struct{ main, sub int64 }
 
-func (r revision) isZero() bool          { return r == revision{} }
-func (r revision) less(o revision) bool  { return r.main < o.main || r.main == o.main && r.sub < o.sub }
-func (r revision) after(main int64) bool { return r.main > main }
+func (r revision) isZero() bool { return r == revision{} }
+func (r revision) less(o revision) bool {
+	return r.main < o.main || r.main == o.main && r.sub < o.sub
+}
 
 const (
 	kindPut  = 0

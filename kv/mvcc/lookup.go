@@ -17,7 +17,7 @@ import (
 //   - memo: the last answer. A transaction that compares a key and then puts it
 //     looks it up once.
 //
-// BenchmarkStorePutNew with and without: see decision 0002.
+// What it is worth: decision 0002, BenchmarkStorePutNew.
 
 const (
 	filterKeysMin = 1 << 15 // of the first part; each further part is twice as large
