@@ -106,15 +106,17 @@ func (f *frameReader) keep() { f.kept = true }
 
 // next returns the next frame. io.EOF: the connection ended between two frames.
 func (f *frameReader) next() (frame, error) {
-	if err := f.need(headBytes); err != nil {
+	if err := f.need(4); err != nil {
 		return frame{}, err
 	}
-	head := f.buf[f.start:]
-	length := binary.LittleEndian.Uint32(head)
+	length := binary.LittleEndian.Uint32(f.buf[f.start:])
 	if length < headBytes-prefixBytes || int64(length) > int64(f.limit) {
 		return frame{}, f.malformed("length %d; it must be between %d and %d", length, headBytes-prefixBytes, f.limit)
 	}
-	if k := frameKind(head[8]); k == 0 || k > frameKindLast {
+	if err := f.need(headBytes); err != nil {
+		return frame{}, err
+	}
+	if k := frameKind(f.buf[f.start+prefixBytes]); k == 0 || k > frameKindLast {
 		return frame{}, f.malformed("kind %d is unknown", k)
 	}
 	total := prefixBytes + int(length)

@@ -15,7 +15,9 @@ import (
 // Its bytes are the same in every version: magic, length and the version range
 // stay where they are, so that any two builds can tell each other what is wrong.
 const (
-	magic      = "quorpeer"
+	// An HTTP server takes the line end for that of a request line and answers at
+	// once that it is none, so that the dialer can say whom it reached.
+	magic      = "quorpr\r\n"
 	versionMin = 1
 	versionMax = 1
 

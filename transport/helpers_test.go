@@ -18,7 +18,7 @@ import (
 )
 
 // guard ends a wait that would never end; no test depends on its length.
-const guard = 20 * time.Second
+const guard = 10 * time.Second
 
 // TestMain checks, after everything, that no goroutine is left.
 func TestMain(m *testing.M) {
@@ -76,6 +76,8 @@ type member struct {
 	asked       chan answer
 	answered    chan answer
 	unreachable chan id.NodeID
+	gone        chan struct{} // closed first by Close: callbacks wait for nobody any more
+	once        sync.Once
 
 	mu    sync.Mutex
 	lines []string
@@ -85,15 +87,15 @@ type member struct {
 func start(t *testing.T, self id.NodeID, change func(*Options)) *member {
 	t.Helper()
 	m := &member{t: t, frames: make(chan received, 10000), asked: make(chan answer, 1000),
-		answered: make(chan answer, 1000), unreachable: make(chan id.NodeID, 1000), more: make(chan struct{})}
+		answered: make(chan answer, 1000), unreachable: make(chan id.NodeID, 1000), gone: make(chan struct{}), more: make(chan struct{})}
 	o := Options{Self: self, Cluster: 0xc1, Directory: id.DirectoryID{0: byte(self.Node)}, Addr: "127.0.0.1:0", Seed: self.Node,
 		BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond, PingEvery: 20 * time.Millisecond,
-		OnFrame: func(from id.NodeID, g id.GroupID, msg raft.Message) { m.frames <- received{from, g, msg} },
-		OnAsked: func(from id.NodeID, ask uint64, data []byte) { m.asked <- answer{from, ask, string(data), false} },
+		OnFrame: func(from id.NodeID, g id.GroupID, msg raft.Message) { put(m, m.frames, received{from, g, msg}) },
+		OnAsked: func(from id.NodeID, ask uint64, data []byte) { put(m, m.asked, answer{from, ask, string(data), false}) },
 		OnAnswered: func(from id.NodeID, ask uint64, data []byte, un bool) {
-			m.answered <- answer{from, ask, string(data), un}
+			put(m, m.answered, answer{from, ask, string(data), un})
 		},
-		OnUnreachable: func(n id.NodeID) { m.unreachable <- n },
+		OnUnreachable: func(n id.NodeID) { put(m, m.unreachable, n) },
 		Logf:          m.logf,
 	}
 	if change != nil {
@@ -104,8 +106,27 @@ func start(t *testing.T, self id.NodeID, change func(*Options)) *member {
 		t.Fatal(err)
 	}
 	m.Transport = tr
-	t.Cleanup(func() { _ = tr.Close() })
+	t.Cleanup(func() {
+		_ = m.Close()
+		if t.Failed() {
+			t.Logf("%v logged:\n%s\nits counters at the end: %+v", self, m.logged(), m.Stats())
+		}
+	})
 	return m
+}
+
+// put is a callback's send; it ends when the member is closed and nobody reads.
+func put[T any](m *member, c chan T, v T) {
+	select {
+	case c <- v:
+	case <-m.gone:
+	}
+}
+
+// Close closes the Transport, whatever its callbacks wait for.
+func (m *member) Close() error {
+	m.once.Do(func() { close(m.gone) })
+	return m.Transport.Close()
 }
 
 func (m *member) logf(format string, args ...any) {
@@ -154,6 +175,20 @@ func (m *member) peerStats(n id.NodeID) Stats {
 		}
 	}
 	return Stats{}
+}
+
+// reaches tells whether both lanes to a peer are connected to this one.
+func (m *member) reaches(n id.NodeID, at *member) bool {
+	p := m.peer(n)
+	for _, l := range []*lane{p.control, p.bulk} {
+		l.mu.Lock()
+		ok := l.conn != nil && l.addr == at.Addr().String()
+		l.mu.Unlock()
+		if !ok {
+			return false
+		}
+	}
+	return true
 }
 
 func get[T any](t *testing.T, what string, c chan T) T {

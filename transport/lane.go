@@ -32,8 +32,8 @@ type peer struct {
 	logNo string // what was logged about this outage
 }
 
-func newPeer(t *Transport, n id.NodeID) *peer {
-	p := &peer{t: t, id: n}
+func newPeer(t *Transport, at Peer) *peer {
+	p := &peer{t: t, id: at.ID, urls: slices.Clone(at.URLs)}
 	p.ctx, p.stop = context.WithCancel(t.ctx)
 	p.control = newLane(p, laneControl, t.o.ControlBytes)
 	p.bulk = newLane(p, laneBulk, t.o.QueueBytes)
@@ -228,6 +228,10 @@ func (l *lane) run() {
 			if l.up(conn, addr) {
 				l.p.found(addr)
 			}
+			l.p.mu.Lock()
+			urls := l.p.urls
+			l.p.mu.Unlock()
+			l.readdress(urls) // they may have changed while we dialed
 			var alive bool
 			alive, err = l.serve(conn)
 			if alive {

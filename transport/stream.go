@@ -156,8 +156,7 @@ func (c *chunkWriter) chunk() error {
 	if c.rate == 0 {
 		return nil
 	}
-	due := c.began.Add(time.Duration(float64(c.total) / float64(c.rate) * float64(time.Second)))
-	timer := time.NewTimer(time.Until(due))
+	timer := time.NewTimer(time.Until(c.began.Add(pace(c.total, c.rate))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -165,6 +164,14 @@ func (c *chunkWriter) chunk() error {
 	case <-c.p.ctx.Done():
 		return net.ErrClosed
 	}
+}
+
+// pace is when total bytes are due at rate bytes per second; 0: no limit.
+func pace(total uint64, rate int) time.Duration {
+	if rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(total) / float64(rate) * float64(time.Second))
 }
 
 func (c *chunkWriter) finish() error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,7 +101,7 @@ func (t *Transport) SetPeers(list []Peer) {
 func (t *Transport) learn(at Peer, listed bool) {
 	p := t.peers[at.ID]
 	if p == nil {
-		p = newPeer(t, at.ID)
+		p = newPeer(t, at)
 		t.peers[at.ID] = p
 	}
 	p.listed = p.listed || listed
@@ -302,14 +303,16 @@ func cutAfter(ctx context.Context, c net.Conn) (release func()) {
 // short is an error for a log line: without the addresses, which the line has,
 // and which differ with every attempt.
 func short(err error) string {
+	text := err.Error()
 	var op *net.OpError
 	if errors.As(err, &op) {
+		brief := op.Op + ": " + op.Err.Error()
 		if op.Timeout() {
-			return op.Op + ": no progress in time"
+			brief = op.Op + ": no progress in time"
 		}
-		return op.Op + ": " + op.Err.Error()
+		text = strings.Replace(text, op.Error(), brief, 1)
 	}
-	return err.Error()
+	return text
 }
 
 // quiet remembers what was logged about strangers, so that one who comes back

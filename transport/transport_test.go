@@ -45,6 +45,7 @@ func TestMessagesArriveAsTheyWereSent(t *testing.T) {
 	if !reflect.DeepEqual(first, raft.Message(batch)) || second.(raft.Append).Prev != 12 {
 		t.Errorf("appends arrived changed or out of order")
 	}
+	until(t, "what was written is counted", func() bool { return a.peerStats(n2).SentFrames == 7 })
 	if s := a.peerStats(n2); !s.Connected || s.SentFrames < 7 || s.SentBytes < 3<<20 || s.Dropped != 0 || s.Outages != 0 {
 		t.Errorf("counters of n1 for n2: %+v", s)
 	}
@@ -165,6 +166,7 @@ func TestPeersChangeAddressOnTheFly(t *testing.T) {
 	a.Send(n2, 1, raft.TimeoutNow{Term: 1})
 	get(t, "message", old.frames)
 	a.SetPeers([]Peer{moved.at()})
+	until(t, "both lanes are at the new address", func() bool { return a.reaches(n2, moved) })
 	a.log("n2 at " + moved.Addr().String() + " is reached again")
 	a.log("cannot be reached: its address has changed")
 	a.Send(n2, 1, raft.TimeoutNow{Term: 2})
@@ -187,6 +189,7 @@ func TestSecondURLIsTried(t *testing.T) {
 	}
 	_ = dead.Close()
 	a.SetPeers([]Peer{{ID: n2, URLs: []string{"http://" + dead.Addr().String(), "https://wants.tls:1", b.url()}}})
+	until(t, "both lanes are at the second address", func() bool { return a.reaches(n2, b) })
 	a.log("n2 at " + b.Addr().String() + " is reached again")
 	a.Send(n2, 1, raft.TimeoutNow{Term: 1})
 	get(t, "message", b.frames)
