@@ -321,6 +321,37 @@ func TestStateThatIsNotWorthMovingStays(t *testing.T) {
 	}
 }
 
+// TestReleaseInAFullSegment: wherever the newest segment ends, there is space for
+// the header that allows a removal.
+func TestReleaseInAFullSegment(t *testing.T) {
+	for fill := range 120 {
+		d := vfs.NewDisk(vfs.DiskOptions{})
+		o := Options{SegmentBytes: 8 << 10, PinnedBytes: 8 << 10}
+		l, _ := mustOpen(t, d.FS(), o)
+		mustAppend(t, l, startOf(1, 0, 0), appendOf(1, raft.HardState{Term: 1}, run(1, 1, 5, 1000)...), appendOf(1, raft.HardState{Term: 1}, run(1, 6, 5, 1000)...))
+		mustAppend(t, l, startOf(1, 7, 1)) // segment 1 may go
+		mustAppend(t, l, appendOf(1, raft.HardState{Term: 1}, entry(1, 11, strings.Repeat("x", 2300+fill*4))))
+		mustSync(t, l)
+		last := id.Index(11)
+		for k := 0; k < 3; k++ {
+			if err := l.Idle(); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, l, appendOf(1, raft.HardState{Term: 2 + id.Term(k)}))
+			mustSync(t, l)
+			if _, err := l.Release(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if l.segments[0].number == 1 {
+			t.Fatalf("fill %d: nothing was released", fill)
+		}
+		if _, states := mustOpenAgain(t, d, o); states[0].Restored.Last != last {
+			t.Fatalf("fill %d: recovered %+v", fill, states[0].Restored)
+		}
+	}
+}
+
 // TestLinkBindsSegments: a segment of the same log and number, but of another
 // past (a file from a backup), does not continue this log (M4 of FAULTS).
 func TestLinkBindsSegments(t *testing.T) {

@@ -263,6 +263,10 @@ func (l *Log) flush() error {
 	for range padding(len(l.frame)) {
 		l.frame = append(l.frame, 0)
 	}
+	// Invariant: a frame lies within its file, whose size is durable.
+	if l.end+int64(len(l.frame)) > s.bytes {
+		assert.Fail("a frame of %d bytes at %v of %d", len(l.frame), at(s.number, l.end), s.bytes)
+	}
 	check := putFrameHeader(l.frame, s.salt, chain, l.end, l.durable, l.oldest)
 	l.mu.Unlock()
 	l.unsynced = true

@@ -20,7 +20,7 @@ type Options struct {
 
 const (
 	segmentBytesMin = 8 << 10
-	segmentBytesMax = 1 << 31
+	segmentBytesMax = int64(1) << 31
 )
 
 // WithDefaults returns a copy in which every zero field has its default.

@@ -9,9 +9,9 @@ import (
 	"github.com/quorate/quorate/wire"
 )
 
-// gapBytesMax is how many bytes of other records one read may pass over between
-// two entries, rather than becoming two reads.
-const gapBytesMax = 4 << 10
+// wasteBytesMin is how many bytes of other records a Read may pass over rather
+// than becoming two reads; beyond, no more than it returns.
+const wasteBytesMin = 4 << 10
 
 // extent is one read: bytes of a segment that hold some of the entries.
 type extent struct {
@@ -81,20 +81,17 @@ func (l *Log) locate(gid id.GroupID, from, to id.Index, limitBytes int) (locs []
 	if from >= to {
 		return nil, nil, nil, nil
 	}
-	bytes := 0
-	for _, lc := range g.locs[from-g.first : to-g.first] {
-		if bytes += int(lc.bytes); bytes > limitBytes && len(locs) > 0 {
-			break
-		}
-		locs = append(locs, lc)
-	}
-	size := 0
+	// A copy: the writer may replace entries while the files are read.
+	locs = append(locs, withinLimit(g.locs[from-g.first:to-g.first], limitBytes)...)
+	size, waste, useful := 0, int64(0), int64(0)
 	for _, lc := range locs {
 		start, end := int64(lc.offset), int64(lc.offset)+int64(lc.bytes)
 		s := l.segments[lc.segment-l.segments[0].number]
 		memory := s == l.active() && start >= l.end
+		useful += int64(lc.bytes)
 		if n := len(extents); n > 0 {
-			if x := &extents[n-1]; x.segment == s && x.inMemory == memory && start >= x.to && start-x.to <= gapBytesMax {
+			if x := &extents[n-1]; x.segment == s && x.inMemory == memory && waste+start-x.to <= max(wasteBytesMin, useful) {
+				waste += start - x.to
 				size += int(end - x.to)
 				x.to = end
 				continue
@@ -111,6 +108,18 @@ func (l *Log) locate(gid id.GroupID, from, to id.Index, limitBytes int) (locs []
 		}
 	}
 	return locs, extents, buf, nil
+}
+
+// withinLimit returns the first locs that have at most limitBytes together, but at
+// least one.
+func withinLimit(locs []loc, limitBytes int) []loc {
+	bytes := 0
+	for i, lc := range locs {
+		if bytes += int(lc.bytes); bytes > limitBytes && i > 0 {
+			return locs[:i]
+		}
+	}
+	return locs
 }
 
 // release lets the segments of a Read go.

@@ -22,6 +22,9 @@ func (l *Log) Release() (removed int, err error) {
 	if l.poison != nil {
 		return 0, l.poison
 	}
+	if len(l.segments) == 1 {
+		return 0, nil
+	}
 	if err := l.unpin(); err != nil && !errors.Is(err, ErrNoSpace) {
 		return 0, err
 	}
@@ -60,6 +63,14 @@ func (l *Log) Release() (removed int, err error) {
 // declare makes durable that the log is needed from a segment on, together with
 // everything appended so far: what allows a removal is on disk before it.
 func (l *Log) declare(oldest uint32) error {
+	if len(l.frame) == 0 && l.active().bytes-l.end < frameHeaderBytes {
+		if err := l.reserve(1, false); err != nil {
+			return err
+		}
+		if err := l.rotate(); err != nil {
+			return err
+		}
+	}
 	l.mu.Lock()
 	l.oldest = oldest
 	l.begin()
