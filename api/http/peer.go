@@ -47,7 +47,8 @@ func NewPeerPort(l net.Listener, secure *tls.Config) *Port {
 	return newPort(l, func(conn net.Conn, timeout time.Duration) (net.Conn, bool, error) {
 		conn, isHTTP, err := secureHTTPOrFrames(conn, timeout)
 		if isHTTP {
-			conn = tls.Server(conn, c)
+			// Wrapped: net/http drops a *tls.Conn that speaks a protocol it does not know.
+			conn = struct{ net.Conn }{tls.Server(conn, c)}
 		}
 		return conn, isHTTP, err
 	})
