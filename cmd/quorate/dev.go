@@ -119,12 +119,14 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 		return err
 	}
 	printCluster(out, o, members, s.pids(), fresh)
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(out, "\nstopping the members")
-		return nil
-	case err := <-s.failed:
-		return err
+	for {
+		select {
+		case <-ctx.Done():
+			fmt.Fprintln(out, "\nstopping the members")
+			return nil
+		case err := <-s.failed: // the others go on
+			fmt.Fprintf(out, "%v; it stays down\n", err)
+		}
 	}
 }
 
@@ -139,6 +141,7 @@ func devMembers(o devOptions) []devMember {
 		m.ClientURL = fmt.Sprintf("http://127.0.0.1:%d", port)
 		m.PeerURL = fmt.Sprintf("http://127.0.0.1:%d", port+1)
 		m.log = filepath.Join(o.dir, m.Name+".log")
+		m.dataDir = filepath.Join(o.dir, m.Name)
 		initial = append(initial, m.Name+"="+m.PeerURL)
 	}
 	for i := range members {
@@ -146,7 +149,7 @@ func devMembers(o devOptions) []devMember {
 		m.args = []string{
 			"serve",
 			"--name", m.Name,
-			"--data-dir", filepath.Join(o.dir, m.Name),
+			"--data-dir", m.dataDir,
 			"--listen-client-urls", m.ClientURL,
 			"--listen-peer-urls", m.PeerURL,
 			"--initial-cluster", strings.Join(initial, ","),

@@ -26,7 +26,8 @@ type identity struct {
 	Incarnation uint32 `json:"incarnation,omitempty"`
 	Cluster     uint64 `json:"cluster"`
 	Token       string `json:"token"`
-	Joined      bool   `json:"joined,omitempty"` // added to a running cluster, not one of its first members
+	Joined      bool   `json:"joined,omitempty"`  // added to a running cluster, not one of its first members
+	Removed     bool   `json:"removed,omitempty"` // for good: the cluster does not know this member any more
 }
 
 const identityFile = "member.json"
@@ -48,6 +49,9 @@ func identify(ctx context.Context, c *serveConfig, peers *tls.Config) (i identit
 	default:
 		if err := json.Unmarshal(text, &i); err != nil || i.Node == 0 {
 			return identity{}, false, fmt.Errorf("%s is damaged: restore it from a backup, or remove the data directory and add this member anew", filepath.Join(c.DataDir, identityFile))
+		}
+		if i.Removed {
+			return identity{}, false, fmt.Errorf("member %x was removed from its cluster for good; to come back, remove %s and add it anew: quorate ctl member add %s --peer-urls=%s", i.Node, c.DataDir, c.Name, c.AdvertisePeer)
 		}
 		return i, false, sameMember(c, i)
 	}
@@ -155,6 +159,13 @@ func (i identity) keep(dir string) error {
 		return err
 	}
 	return replaceFile(filepath.Join(dir, identityFile), append(text, '\n'))
+}
+
+// removedForGood reports whether the member of a data directory was removed.
+func removedForGood(dir string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, identityFile))
+	var i identity
+	return err == nil && json.Unmarshal(text, &i) == nil && i.Removed
 }
 
 // firstMembers is --initial-cluster as the library takes it.

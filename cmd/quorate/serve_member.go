@@ -60,8 +60,8 @@ type runningMember struct {
 
 // startMember opens everything. It listens before it touches the data, so that a
 // port in use leaves nothing behind; on any error what was opened is closed.
-func startMember(ctx context.Context, c *serveConfig, log *slog.Logger) (m *runningMember, err error) {
-	m = &runningMember{c: c, log: log, failed: make(chan error, 8), quit: func() {}}
+func startMember(ctx context.Context, c *serveConfig, log *slog.Logger) (_ *runningMember, err error) {
+	m := &runningMember{c: c, log: log, failed: make(chan error, 8), quit: func() {}}
 	defer func() {
 		if err != nil {
 			m.close()
@@ -193,7 +193,8 @@ func (m *runningMember) run(ctx context.Context) error {
 		return nil
 	case <-m.group.Removed():
 		m.log.Info("this member was removed from the cluster; it stops", "member", fmt.Sprintf("%x", m.identity.Node))
-		return nil
+		m.identity.Removed = true
+		return m.identity.keep(m.c.DataDir)
 	case <-m.group.Halted():
 		return fmt.Errorf("this member cannot go on: %w", m.group.Err())
 	case err := <-m.failed:

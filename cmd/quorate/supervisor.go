@@ -21,8 +21,9 @@ type devMember struct {
 	ClientURL string `json:"clientURL"`
 	PeerURL   string `json:"peerURL"`
 
-	args []string
-	log  string
+	args    []string
+	log     string
+	dataDir string
 }
 
 const (
@@ -138,7 +139,7 @@ func (s *supervisor) keep(i int, cmd *exec.Cmd) {
 				quick = 0
 			}
 		}
-		if s.o.restartAfter == 0 {
+		if s.o.restartAfter == 0 || removedForGood(s.o.members[i].dataDir) {
 			<-s.quit
 			return
 		}
@@ -186,9 +187,11 @@ func (s *supervisor) noteDeath(i int, err error, lived time.Duration) {
 		s.early = fmt.Sprintf("member %s did not start (%s): %s", name, how, lastLine(log))
 	}
 	s.mu.Unlock()
-	then := "; it stays down"
-	if s.o.restartAfter > 0 {
-		then = fmt.Sprintf("; again in %s", s.o.restartAfter)
+	then := fmt.Sprintf("; again in %s", s.o.restartAfter)
+	if removedForGood(s.o.members[i].dataDir) {
+		how, then = "removed from the cluster", ""
+	} else if s.o.restartAfter == 0 {
+		then = "; it stays down"
 	}
 	fmt.Fprintf(s.o.out, "member %s is gone (%s)%s\n", name, how, then)
 	select {
