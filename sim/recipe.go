@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/quorate/quorate/internal/faults"
@@ -124,6 +125,19 @@ func (s *Settings) Duration(name string, def, lo, hi id.Duration) id.Duration {
 		return def
 	}
 	return d
+}
+
+// Word returns one of the allowed words under a name; the first if absent.
+func (s *Settings) Word(name string, allowed ...string) string {
+	v, ok := s.word(name)
+	if !ok {
+		return allowed[0]
+	}
+	if !slices.Contains(allowed, v) {
+		s.fail(name, "%s %s is %q; want one of %s", s.block, name, v, strings.Join(allowed, ", "))
+		return allowed[0]
+	}
+	return v
 }
 
 // Err returns the first error, a setting that nobody asked for included.

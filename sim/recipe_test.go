@@ -107,6 +107,14 @@ func TestSettingsAreJudgedByTheirReader(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	s = r.Clients()
+	if got := s.Word("absent", "y", "z"); got != "y" {
+		t.Errorf("default word %q", got)
+	}
+	s.Word("d", "y", "z")
+	if got, want := s.Err().Error(), `recipe: line 8: workload d is "x"; want one of y, z`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	s = r.Clients()
 	s.Int("d", 0, 1, 5)
 	if got, want := s.Err().Error(), `recipe: line 8: workload d is "x"; want a number from 1 to 5`; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -116,7 +116,8 @@ func (q *request) arrive(forward bool) {
 	if q.op.Read {
 		n.life.take(host.Read{Group: theGroup, Client: q.id})
 	} else {
-		n.life.take(host.Propose{Group: theGroup, Client: q.id, Data: q.op.Input, Forward: forward})
+		cmd, _ := parseCommand(q.op.Input) // it was printed here
+		n.life.take(host.Propose{Group: theGroup, Client: q.id, Data: c.words.encode(cmd), Forward: forward})
 	}
 	l := n.life
 	c.world.After(c.set.deadline, func() {
@@ -146,7 +147,12 @@ func (q *request) resolved(e host.Resolve) {
 	op := q.op
 	switch e.Outcome {
 	case host.Done:
-		op.Outcome, op.Output, op.Index = check.Done, e.Result, e.Index
+		before, err := q.c.words.answer(e.Result)
+		if err != nil {
+			q.c.fail("the answer to %v: %v", op, err)
+			return
+		}
+		op.Outcome, op.Output, op.Index = check.Done, []byte(before), e.Index
 	case host.Refused:
 		op.Outcome = check.Refused
 		q.client.target = e.Leader.Node
@@ -165,13 +171,19 @@ func (q *request) readAt(l *life, index id.Index) {
 		q.c.fail("%v lets client %d read, which did not ask", q.at.self, q.id)
 		return
 	}
-	v := viewOf(l.group)
-	if v.applied < index {
-		q.c.fail("%v lets a client read at %d, the published state is of %d", q.at.self, index, v.applied)
+	p := l.group.Acquire()
+	defer p.Release()
+	if p.Meta.Index < index {
+		q.c.fail("%v lets a client read at %d, the published state is of %d", q.at.self, index, p.Meta.Index)
+		return
+	}
+	value, err := q.c.words.get(p.View, string(q.op.Input))
+	if err != nil {
+		q.c.fail("%v: reading %q: %v", q.at.self, q.op.Input, err)
 		return
 	}
 	q.over = true
-	q.op.Outcome, q.op.Output, q.op.Index = check.Done, []byte(v.get(string(q.op.Input))), v.applied
+	q.op.Outcome, q.op.Output, q.op.Index = check.Done, []byte(value), p.Meta.Index
 	q.end()
 }
 
@@ -252,7 +264,7 @@ func (o *operator) try() {
 	o.next.Stop()
 	o.next = nil
 	c := o.c
-	if o.tries--; o.tries < 0 || c.calm {
+	if o.tries--; o.tries < 0 || c.healed {
 		return
 	}
 	n := c.leader()

@@ -53,6 +53,7 @@ func (r Result) Command() string {
 type cluster struct {
 	recipe    sim.Recipe
 	set       settings
+	words     words
 	faults    *faults.Set
 	world     *sim.World
 	net       *sim.Network
@@ -93,7 +94,7 @@ func Run(o Options) Result {
 	if err != nil {
 		return Result{Violation: err, Recipe: recipe}
 	}
-	c := &cluster{recipe: recipe, set: set, faults: broken, marks: map[string]bool{}, core: map[int]bool{}}
+	c := &cluster{recipe: recipe, set: set, words: vocabulary(set.machine), faults: broken, marks: map[string]bool{}, core: map[int]bool{}}
 	record, finish, err := recorder(o.Trace, recipe)
 	if err != nil {
 		return Result{Violation: err, Recipe: recipe}

@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/quorate/quorate/host"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/membership"
 	"github.com/quorate/quorate/raft"
@@ -26,6 +28,11 @@ const (
 func (c *cluster) heal() {
 	c.healed = true
 	dice := c.world.Random("heal")
+	for _, n := range c.nodes {
+		if n.life != nil { // no change of membership begins any more
+			n.life.inbox = slices.DeleteFunc(n.life.inbox, func(e host.Event) bool { _, is := e.(host.Change); return is })
+		}
+	}
 	c.chooseCore(dice)
 	c.net.EndAll()
 	var core []uint64
@@ -81,12 +88,7 @@ func (c *cluster) breakForGood(n *node, core []uint64, dice *sim.Random) {
 // chooseCore draws the nodes that are healed: enough for a majority of each half
 // of the committed configuration, and of every later one that some log holds.
 func (c *cluster) chooseCore(dice *sim.Random) {
-	configs := []raft.ConfigAt{c.oracles.config()}
-	for _, n := range c.nodes {
-		if n.serving() && n.life.before.ConfigAt > configs[0].Index {
-			configs = append(configs, raft.ConfigAt{Index: n.life.before.ConfigAt, Config: n.life.before.Config})
-		}
-	}
+	configs := c.oracles.possible()
 	var order []uint64
 	for _, n := range c.nodes {
 		if n.exists && !n.gone && memberOfAny(configs, n.self) {

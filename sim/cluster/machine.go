@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/kv/engine/mem"
 	"github.com/quorate/quorate/rsm"
 )
 
@@ -84,10 +85,11 @@ type Map struct {
 	applied id.Index
 }
 
-// mapView is one state of it.
+// mapView is one state of it, or of the store, as pairs.
 type mapView struct {
-	pairs   []pair
-	applied id.Index
+	pairs    []pair
+	applied  id.Index
+	revision int64 // of the store; 0: a map, which has none
 }
 
 func (m *Map) Apply(b rsm.Batch, results []rsm.Result) ([]rsm.Result, error) {
@@ -121,7 +123,7 @@ func find(pairs []pair, key string) (int, bool) {
 	return slices.BinarySearchFunc(pairs, key, func(p pair, k string) int { return strings.Compare(p.key, k) })
 }
 
-func (m *Map) View() rsm.View { return mapView{m.pairs, m.applied} }
+func (m *Map) View() rsm.View { return mapView{pairs: m.pairs, applied: m.applied} }
 
 func (m *Map) Restore(meta rsm.Meta, r io.Reader) error {
 	data, err := io.ReadAll(r)
@@ -204,13 +206,16 @@ type DurableMap struct {
 // storage is what survives a crash of the process.
 type storage struct {
 	flushed mapView
-	term    id.Term
+	engine  *mem.Engine // of a store
 	flush   func() bool // the seed's will: flush after this batch
 }
 
+// crashed makes of it what the next process finds.
+func (s *storage) crashed() { s.engine = s.engine.Crash() }
+
 func (m *DurableMap) Open() (id.Index, id.Term, error) {
 	m.pairs, m.applied = m.storage.flushed.pairs, m.storage.flushed.applied
-	return m.applied, m.storage.term, nil
+	return m.applied, 0, nil
 }
 
 func (m *DurableMap) Apply(b rsm.Batch, results []rsm.Result) ([]rsm.Result, error) {
@@ -224,7 +229,7 @@ func (m *DurableMap) Apply(b rsm.Batch, results []rsm.Result) ([]rsm.Result, err
 func (m *DurableMap) Flushed() (id.Index, error) { return m.storage.flushed.applied, nil }
 
 func (m *DurableMap) Flush() error {
-	m.storage.flushed = mapView{m.pairs, m.applied}
+	m.storage.flushed = mapView{pairs: m.pairs, applied: m.applied}
 	return nil
 }
 
@@ -242,10 +247,22 @@ func (r reference) Apply(b []byte) []byte {
 		r[key] = x
 	case kind == "cas" && n == 5 && (x == before || x == "-" && before == ""):
 		r[key] = y
-	case kind == "del":
+	case kind == "del" && before != "":
 		delete(r, key)
+	default:
+		return []byte(before)
 	}
+	// What a store calls its revision: one more for every command that changed
+	// something. No key has this name.
+	revision, _ := strconv.Atoi(r[""])
+	r[""] = strconv.Itoa(revision + 1)
 	return []byte(before)
+}
+
+// revision is the store's after all these commands; it begins at 1.
+func (r reference) revision() int64 {
+	n, _ := strconv.ParseInt(r[""], 10, 64)
+	return n + 1
 }
 
 func (r reference) Query(key []byte) []byte { return []byte(r[string(key)]) }

@@ -8,9 +8,9 @@ import (
 	"github.com/quorate/quorate/host"
 	"github.com/quorate/quorate/host/exec"
 	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/kv/engine/mem"
 	"github.com/quorate/quorate/membership"
 	"github.com/quorate/quorate/raft"
-	"github.com/quorate/quorate/rsm"
 	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
 	"github.com/quorate/quorate/vfs"
@@ -91,7 +91,7 @@ func (n *node) wipe() {
 	seed := n.c.world.Random("disk", n.number, uint64(n.self.Incarnation)).Uint64()
 	n.disk = vfs.NewDisk(vfs.DiskOptions{Seed: seed, SectorBytes: int64(n.c.set.sectorBytes), Hook: n.hook})
 	dice := n.c.world.Random("flush", n.number, uint64(n.self.Incarnation))
-	n.storage = &storage{flush: func() bool { return dice.Chance(50) }}
+	n.storage = &storage{engine: mem.New(), flush: func() bool { return dice.Chance(50) }}
 	n.shadow = newShadow(n)
 }
 
@@ -180,11 +180,7 @@ func (l *life) recover() (err error) {
 			return err
 		}
 	}
-	var m rsm.Machine = &Map{}
-	if set.durable {
-		m = &DurableMap{storage: n.storage}
-	}
-	l.group, l.restored, err = l.disk.OpenGroup(theGroup, m)
+	l.group, l.restored, err = l.disk.OpenGroup(theGroup, n.c.words.open(n.storage))
 	return err
 }
 
@@ -205,7 +201,7 @@ func (l *life) started(err error) {
 	r := l.restored
 	c.world.Emit(trace.Event{Node: n.self, Group: theGroup, Kind: trace.Started, Fields: []trace.Field{
 		trace.Num("applied", uint64(r.Applied)), trace.Num("last", uint64(r.Last)), trace.Num("term", uint64(r.Hard.Term))}})
-	c.oracles.started(n, r, viewOf(l.group))
+	c.oracles.started(n, r, l.view())
 	l.host, err = host.New(host.Config{
 		Self: n.self, Boot: l.disk.Identity().Boot, SnapshotEntries: c.set.snapshotEntries, Faults: c.faults,
 	})
@@ -217,11 +213,15 @@ func (l *life) started(err error) {
 	l.take(host.Start{Group: theGroup, Config: c.set.raft(seed, c.faults), Restored: r, InMemory: l.group.InMemory()})
 }
 
-// viewOf copies out the published state.
-func viewOf(g *exec.Group) mapView {
-	p := g.Acquire()
+// view copies out the published state.
+func (l *life) view() mapView {
+	p := l.group.Acquire()
 	defer p.Release()
-	return p.View.(mapView)
+	v, err := l.n.c.words.pairs(p.View)
+	if err != nil {
+		l.n.c.fail("%v: its state does not read: %v", l.n.self, err)
+	}
+	return v
 }
 
 // serving tells whether the process takes messages and clients.
@@ -281,6 +281,7 @@ func (n *node) end() {
 		w.Kill()
 	}
 	n.running = nil
+	n.storage.crashed()
 	l.timer.Stop()
 	for _, q := range sortedRequests(l.requests) {
 		q.lost()

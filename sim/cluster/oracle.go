@@ -20,9 +20,9 @@ type oracles struct {
 	votes     map[ballot]id.NodeID    // oracle_vote.go
 	promised  map[inquiry][]id.NodeID // oracle_prevote.go
 	model     reference               // oracle_state.go
-	states    []uint64                // oracle_state.go: hash by applied index
+	states    []stateAt               // oracle_state.go: hash by applied index
 	configs   []raft.ConfigAt         // oracle_config.go: that were applied
-	passes    int
+	appended  []appended              // likewise: that were ever in a log
 }
 
 func newOracles(c *cluster) *oracles {
@@ -30,13 +30,12 @@ func newOracles(c *cluster) *oracles {
 		c: c, leaders: map[id.Term]id.NodeID{}, chains: map[position]uint64{{}: 0},
 		votes: map[ballot]id.NodeID{}, promised: map[inquiry][]id.NodeID{}, model: reference{},
 	}
-	o.states = []uint64{o.hashModel()}
+	o.states = []stateAt{{o.hashModel(), 1}}
 	return o
 }
 
 // pass looks at one pass of one host, before its effects are carried out.
 func (o *oracles) pass(l *life, effects []host.Effect) {
-	o.passes++
 	now, open := l.host.Group(theGroup)
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -67,6 +66,12 @@ func (o *oracles) persist(l *life, p host.Persist, now raft.Status) {
 			o.c.fail("%v: %v", l.n.self, err)
 			return
 		}
+		for _, e := range w.Entries {
+			if e.Kind == raft.EntryConfig && now.Role == raft.Leader {
+				at, _ := s.written.at(e.Index)
+				o.appended = append(o.appended, appended{raft.ConfigAt{Index: e.Index, Config: *e.Config}, at.chain})
+			}
+		}
 		s.pending = append(s.pending, pendingWrite{p.Token, w})
 	}
 }
@@ -91,10 +96,10 @@ func (o *oracles) applied(l *life, a host.Apply, done host.ApplyDone) {
 		o.c.fail("%v: the machine refuses entry %d: %v", l.n.self, a.Entries[0].Index, done.Err)
 		return
 	}
-	o.state(l.n, viewOf(l.group), "after an apply")
+	o.state(l.n, l.view(), "after an apply")
 }
 
 // installed looks at a machine behind the installation of a snapshot.
 func (o *oracles) installed(l *life, i host.Install) {
-	o.state(l.n, viewOf(l.group), "after a snapshot")
+	o.state(l.n, l.view(), "after a snapshot")
 }

@@ -9,6 +9,29 @@ import (
 	"github.com/quorate/quorate/raft"
 )
 
+// appended is a configuration that some leader appended, committed or not.
+type appended struct {
+	at    raft.ConfigAt
+	chain uint64 // of the log up to it
+}
+
+// possible returns the committed configuration and every later one that some
+// node's log still holds: any of them may come to be in force.
+func (o *oracles) possible() []raft.ConfigAt {
+	list := []raft.ConfigAt{o.config()}
+	for _, a := range o.appended {
+		held := slices.ContainsFunc(o.c.nodes, func(n *node) bool {
+			s, ok := n.shadow.written.at(a.at.Index)
+			d, okToo := n.shadow.durable.at(a.at.Index)
+			return ok && s.chain == a.chain || okToo && d.chain == a.chain
+		})
+		if held && a.at.Index > list[0].Index {
+			list = append(list, a.at)
+		}
+	}
+	return list
+}
+
 // changes checks every configuration that a leader appends: the one before it is
 // committed, so is an entry of the leader's own term (Ongaro 2015), and every
 // quorum of the one intersects every quorum of the other.

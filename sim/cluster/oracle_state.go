@@ -13,7 +13,12 @@ import (
 // advance applies an entry to the model, when it is applied for the first time.
 func (o *oracles) advance(e raft.Entry) {
 	if e.Kind == raft.EntryCommand {
-		o.model.Apply(e.Data)
+		text, err := o.c.words.text(e.Data)
+		if err != nil {
+			o.c.fail("entry %d: %v", e.Index, err)
+			return
+		}
+		o.model.Apply(text)
 	}
 	if e.Kind == raft.EntryConfig {
 		o.configs = append(o.configs, raft.ConfigAt{Index: e.Index, Config: *e.Config})
@@ -21,13 +26,21 @@ func (o *oracles) advance(e raft.Entry) {
 			o.c.mark("joint configuration")
 		}
 	}
-	o.states = append(o.states, o.hashModel())
+	o.states = append(o.states, stateAt{o.hashModel(), o.model.revision()})
+}
+
+// stateAt is the model's state at an index.
+type stateAt struct {
+	hash     uint64
+	revision int64
 }
 
 func (o *oracles) hashModel() uint64 {
 	keys := make([]string, 0, len(o.model))
 	for k := range o.model {
-		keys = append(keys, k)
+		if k != "" { // that one is the revision
+			keys = append(keys, k)
+		}
 	}
 	sort.Strings(keys)
 	h := fnvOffset
@@ -42,8 +55,12 @@ func (o *oracles) state(n *node, v mapView, when string) {
 		o.c.fail("%v has applied %d %s; nobody ever applied more than %d", n.self, v.applied, when, len(o.states)-1)
 		return
 	}
-	if got, want := v.hash(), o.states[v.applied]; got != want {
-		o.c.fail("%v has state %016x at index %d %s; the model has %016x", n.self, got, v.applied, when, want)
+	want := o.states[v.applied]
+	if got := v.hash(); got != want.hash {
+		o.c.fail("%v has state %016x at index %d %s; the model has %016x", n.self, got, v.applied, when, want.hash)
+	}
+	if v.revision != 0 && v.revision != want.revision {
+		o.c.fail("%v has revision %d at index %d %s; the model has %d", n.self, v.revision, v.applied, when, want.revision)
 	}
 }
 

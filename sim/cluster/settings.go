@@ -16,7 +16,7 @@ type settings struct {
 	tailBytes, retainBytes, uncommittedBytes    int
 	snapshotEntries, segmentBytes, sectorBytes  int
 
-	durable bool        // the machine has storage of its own
+	machine string      // map, durable-map or kv
 	encode  bool        // messages travel as bytes
 	latency id.Duration // of the network, at most; at least a quarter of it
 	sync    id.Duration // of an fsync, at most; at least a quarter of it
@@ -42,7 +42,7 @@ func readSettings(r *sim.Recipe) (settings, error) {
 		snapshotEntries:  int(c.Int("snapshot-entries", 100_000, 1, 1<<30)),
 		segmentBytes:     int(c.Int("segment-bytes", 64<<10, 8<<10, 64<<20)),
 		sectorBytes:      int(c.Int("sector-bytes", 512, 512, 4096)),
-		durable:          c.Int("durable", 0, 0, 1) == 1,
+		machine:          c.Word("machine", "map", "durable-map", "kv"),
 		encode:           c.Int("encode", 0, 0, 1) == 1,
 		latency:          c.Duration("latency", 2*ms, id.Microsecond, s),
 		sync:             c.Duration("sync", 2*ms, id.Microsecond, s),

@@ -74,7 +74,7 @@ func (d *drawing) config() {
 	d.set("snapshot-entries", d.pick(10, 40, 150, 100_000))
 	d.set("segment-bytes", d.pick(8<<10, 16<<10, 64<<10))
 	d.set("sector-bytes", d.pick(512, 4096))
-	d.set("durable", d.dice.Below(2))
+	r.Config = append(r.Config, sim.Arg{Name: "machine", Value: []string{"map", "durable-map", "kv"}[d.dice.Below(3)]})
 	if d.dice.Chance(250) {
 		d.set("encode", 1)
 	}
