@@ -32,6 +32,55 @@ func metaAt(i id.Index) raft.SnapshotMeta {
 	}}}
 }
 
+func disk() *vfs.Disk { return vfs.NewDisk(vfs.DiskOptions{Seed: 1, Record: true}) }
+
+// raw returns all of a file; edit replaces it.
+func raw(t *testing.T, f vfs.FS, name string) []byte {
+	t.Helper()
+	h, err := f.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	n, _ := h.Size()
+	b := make([]byte, n)
+	if _, err := h.ReadAt(b, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func edit(t *testing.T, f vfs.FS, name string, b []byte) {
+	t.Helper()
+	h, err := f.Open(name)
+	if err == nil {
+		err = h.Truncate(int64(len(b)))
+	}
+	if err == nil {
+		_, err = h.WriteAt(b, 0)
+	}
+	if err == nil {
+		err = h.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func partials(t *testing.T, f vfs.FS) (left []string) {
+	t.Helper()
+	names, err := f.List("data/snap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, partialSuffix) {
+			left = append(left, n)
+		}
+	}
+	return left
+}
+
 func bodyAt(i id.Index, n int) []byte {
 	b := make([]byte, n)
 	rnd := rand.NewChaCha8([32]byte{byte(i)})
@@ -76,7 +125,7 @@ func load(t *testing.T, s *Store, i Info) (raft.SnapshotMeta, []byte) {
 // A snapshot holds the last included index and term, and comes back as it was
 // saved, at every size around a chunk (M68).
 func TestSavedSnapshotHoldsIndexTermAndStateM68(t *testing.T) {
-	s := mustOpen(t, newMemFS())
+	s := mustOpen(t, disk().FS())
 	for k, size := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, 3*chunkBytes + 7} {
 		i := id.Index(100 + k)
 		want := bodyAt(i, size)
@@ -105,13 +154,13 @@ func TestSameBodySameBytes(t *testing.T) {
 	if !bytes.Equal(whole.Bytes(), dribbled.Bytes()) {
 		t.Error("writing the body in pieces made other bytes")
 	}
-	f := newMemFS()
+	f := disk().FS()
 	s := mustOpen(t, f)
 	i, err := s.Receive(metaAt(1), iotest.HalfReader(&dribbled))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := f.names["data/snap/"+i.File()].now; !bytes.Equal(got, whole.Bytes()) {
+	if got := raw(t, f, "data/snap/"+i.File()); !bytes.Equal(got, whole.Bytes()) {
 		t.Error("the file received is not the stream sent")
 	}
 }
@@ -161,12 +210,19 @@ func TestGoldenFormat(t *testing.T) {
 // The order of durability, as a list to be read: bytes, sync, close, name, sync
 // of the directory; and nothing old goes before something new was read back.
 func TestGoldenOrderOfDurability(t *testing.T) {
-	f := newMemFS()
+	d := disk()
+	f := d.FS()
 	var out strings.Builder
 	step := func(name string, do func()) {
-		from := len(f.log)
+		d.SetHook(func(op vfs.Op) error {
+			if op.Kind != vfs.OpRead && op.Kind != vfs.OpSize {
+				fmt.Fprintln(&out, op)
+			}
+			return nil
+		})
+		fmt.Fprintf(&out, "# %s\n", name)
 		do()
-		fmt.Fprintf(&out, "# %s\n%s\n", name, strings.Join(append(f.log[from:], ""), "\n"))
+		fmt.Fprintln(&out)
 	}
 	var s *Store
 	step("open", func() { s = mustOpen(t, f) })
@@ -201,24 +257,24 @@ func (failingBody) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), io.ErrNoProgress
 }
 
-// The machine stops at every operation of a life, and the disk forgets what was
-// not synced in several ways. Whatever Save acknowledged is there and whole;
+// The power goes at every operation of a life, and the disk loses what was not
+// synced in every way it knows. Whatever Save acknowledged is there and whole;
 // nothing under a snapshot's name is ever half written; partial files are gone.
 func TestCrashAtEveryOperation(t *testing.T) {
-	life := func(f *memFS) (acked []id.Index) {
+	life := func(f vfs.FS) (acked []id.Index) {
 		s, err := Open(f, "data/snap")
 		if err != nil {
 			return nil
 		}
 		for i := id.Index(1); i <= 3; i++ {
 			var b bytes.Buffer
-			if _, err := (Stream{metaAt(i), bytes.NewReader(bodyAt(i, 600))}).WriteTo(&b); err != nil {
+			if _, err := (Stream{metaAt(i), bytes.NewReader(bodyAt(i, 1600))}).WriteTo(&b); err != nil {
 				t.Fatal(err)
 			}
 			if i == 2 {
 				_, err = s.Receive(metaAt(i), &b)
 			} else {
-				_, err = s.Save(metaAt(i), bytes.NewReader(bodyAt(i, 600)))
+				_, err = s.Save(metaAt(i), bytes.NewReader(bodyAt(i, 1600)))
 			}
 			if err != nil {
 				return acked
@@ -228,84 +284,118 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		}
 		return acked
 	}
-	whole := newMemFS()
-	if got := life(whole); len(got) != 3 {
+	whole := disk()
+	if got := life(whole.FS()); len(got) != 3 {
 		t.Fatalf("an undisturbed life acknowledged %v", got)
 	}
-	for dieAt := 1; dieAt <= len(whole.log); dieAt++ {
+	lost := 0
+	for dieAt := 1; dieAt <= whole.Calls(); dieAt++ {
 		for seed := range uint64(8) {
-			f := newMemFS()
-			f.dieAt = dieAt
-			acked := life(f)
-			next := f.crash(rand.New(rand.NewPCG(seed, uint64(dieAt))))
-			s := mustOpen(t, next)
+			d := vfs.NewDisk(vfs.DiskOptions{Seed: seed})
+			var last vfs.Op
+			d.SetHook(func(op vfs.Op) error {
+				if d.Calls() == dieAt {
+					last = op
+					d.Crash()
+				}
+				return nil
+			})
+			acked := life(d.FS())
+			d.SetHook(nil)
+			if d.Calls() < dieAt {
+				t.Fatalf("the life ended after %d operations, before %d", d.Calls(), dieAt)
+			}
+			f := d.FS()
+			s := mustOpen(t, f)
 			infos, err := s.List()
 			if err != nil {
 				t.Fatal(err)
 			}
-			where := fmt.Sprintf("stopped at operation %d (%s), seed %d, acknowledged %v, found %v", dieAt, f.log[dieAt-1], seed, acked, infos)
+			where := fmt.Sprintf("power cut at operation %d (%v), seed %d, acknowledged %v, found %v", dieAt, last, seed, acked, infos)
 			if len(acked) > 0 && (len(infos) == 0 || infos[0].Index < acked[len(acked)-1]) {
 				t.Fatalf("%s: an acknowledged snapshot is lost", where)
 			}
+			if len(infos) < 3 {
+				lost++
+			}
 			for _, i := range infos {
-				if _, got := load(t, s, i); !bytes.Equal(got, bodyAt(i.Index, 600)) {
+				if _, got := load(t, s, i); !bytes.Equal(got, bodyAt(i.Index, 1600)) {
 					t.Fatalf("%s: %s has another body", where, i.File())
 				}
 			}
-			for name := range next.names {
-				if strings.HasSuffix(name, partialSuffix) {
-					t.Fatalf("%s: %s was left behind", where, name)
-				}
+			if left := partials(t, f); len(left) > 0 {
+				t.Fatalf("%s: %v were left behind", where, left)
 			}
 		}
+	}
+	if lost == 0 {
+		t.Error("no power cut ever took anything: this test shows nothing")
 	}
 }
 
 // An operation that fails (the disk is full, a sync fails) makes Save fail, once,
 // without a retry of the sync, and leaves the older snapshot usable.
 func TestFailedOperationLeavesTheOlderSnapshot(t *testing.T) {
-	probe := newMemFS()
-	s := mustOpen(t, probe)
+	probe := disk()
+	s := mustOpen(t, probe.FS())
 	save(t, s, 1, []byte("old"))
-	before := len(probe.log)
+	before := probe.Calls()
 	save(t, s, 2, bodyAt(2, 2*chunkBytes))
-	for failAt := before + 1; failAt <= len(probe.log); failAt++ {
-		f := newMemFS()
-		f.failAt, f.failErr = failAt, syscall.ENOSPC
-		s := mustOpen(t, f)
+	for failAt := before + 1; failAt <= probe.Calls(); failAt++ {
+		d := disk()
+		s := mustOpen(t, d.FS())
 		old := save(t, s, 1, []byte("old"))
-		if _, err := s.Save(metaAt(2), bytes.NewReader(bodyAt(2, 2*chunkBytes))); !errors.Is(err, syscall.ENOSPC) {
-			t.Fatalf("%s failed with ENOSPC, Save returned %v", f.log[failAt-1], err)
-		}
-		if _, got := load(t, s, old); string(got) != "old" {
-			t.Fatalf("%s failed: the old snapshot is %q", f.log[failAt-1], got)
-		}
+		var failed vfs.Op
 		syncs := 0
-		for _, op := range f.log[before:] {
-			if strings.HasPrefix(op, "sync data") {
+		d.SetHook(func(op vfs.Op) error {
+			if op.Kind == vfs.OpSync {
 				syncs++
 			}
+			if d.Calls() == failAt {
+				failed = op
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		if _, err := s.Save(metaAt(2), bytes.NewReader(bodyAt(2, 2*chunkBytes))); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("%v failed with ENOSPC, Save returned %v", failed, err)
+		}
+		d.SetHook(nil)
+		if _, got := load(t, s, old); string(got) != "old" {
+			t.Fatalf("%v failed: the old snapshot is %q", failed, got)
 		}
 		if syncs > 1 {
-			t.Errorf("%s failed: the file was synced %d times", f.log[failAt-1], syncs)
+			t.Errorf("%v failed: the file was synced %d times", failed, syncs)
 		}
-		for name := range f.names {
-			if strings.HasSuffix(name, partialSuffix) {
-				t.Errorf("%s failed: %s was left behind", f.log[failAt-1], name)
-			}
+		if left := partials(t, d.FS()); len(left) > 0 {
+			t.Errorf("%v failed: %v were left behind", failed, left)
 		}
+	}
+}
+
+// A bad sector is the disk's error, not damage; it names the file.
+func TestUnreadableFileIsNotCalledDamaged(t *testing.T) {
+	d := disk()
+	s := mustOpen(t, d.FS())
+	i := save(t, s, 2, bodyAt(2, 700))
+	if err := d.FailReads("data/snap/"+i.File(), 512, 513); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Load(i)
+	if !errors.Is(err, syscall.EIO) || errors.As(err, new(*ErrCorrupt)) || !strings.Contains(err.Error(), i.File()) {
+		t.Errorf("error %v", err)
 	}
 }
 
 // Every byte of a file matters: flip any, cut anywhere, and Load says so with
 // file and offset; the older snapshot still loads.
 func TestDamageIsFoundBeforeUse(t *testing.T) {
-	f := newMemFS()
+	f := disk().FS()
 	s := mustOpen(t, f)
 	old := save(t, s, 1, []byte("old"))
 	i := save(t, s, 2, bodyAt(2, 700))
 	name := "data/snap/" + i.File()
-	good := slices.Clone(f.names[name].now)
+	good := raw(t, f, name)
 	check := func(what string) {
 		t.Helper()
 		s := mustOpen(t, f)
@@ -320,20 +410,21 @@ func TestDamageIsFoundBeforeUse(t *testing.T) {
 		case !errors.As(err, &c) || c.File != name || c.Offset < 0 || c.Offset > int64(len(good)):
 			t.Errorf("%s: error does not say where: %v", what, err)
 		}
-		if _, err := s.Prune(1); err == nil || f.names["data/snap/"+old.File()] == nil {
+		if _, err := s.Prune(1); err == nil || len(raw(t, f, "data/snap/"+old.File())) == 0 {
 			t.Errorf("%s: the old snapshot was pruned although the new one is damaged (error %v)", what, err)
 		}
 	}
 	for k := range good {
-		f.names[name].now = slices.Clone(good)
-		f.names[name].now[k] ^= 1 << (k % 8)
+		bad := slices.Clone(good)
+		bad[k] ^= 1 << (k % 8)
+		edit(t, f, name, bad)
 		check(fmt.Sprintf("bit flipped at %d", k))
 	}
 	for k := 0; k < len(good); k += 7 {
-		f.names[name].now = slices.Clone(good[:k])
+		edit(t, f, name, good[:k])
 		check(fmt.Sprintf("cut to %d of %d", k, len(good)))
 	}
-	f.names[name].now = append(slices.Clone(good), 0)
+	edit(t, f, name, append(slices.Clone(good), 0))
 	check("one byte too many")
 	if _, got := load(t, mustOpen(t, f), old); string(got) != "old" {
 		t.Errorf("the old snapshot is %q", got)
@@ -341,18 +432,18 @@ func TestDamageIsFoundBeforeUse(t *testing.T) {
 }
 
 func TestErrorsNameFileAndOffset(t *testing.T) {
-	f := newMemFS()
+	f := disk().FS()
 	s := mustOpen(t, f)
 	i := save(t, s, 2, bodyAt(2, chunkBytes+9))
-	data := f.names["data/snap/"+i.File()]
+	data := raw(t, f, "data/snap/"+i.File())
 	at := func(off int, b byte) string {
-		old := data.now[off]
-		data.now[off] = b
-		defer func() { data.now[off] = old }()
+		bad := slices.Clone(data)
+		bad[off] = b
+		edit(t, f, "data/snap/"+i.File(), bad)
 		_, err := mustOpen(t, f).Load(i)
 		return fmt.Sprint(err)
 	}
-	second := len(data.now) - (frameBytes + trailerBytes + crcBytes) - (frameBytes + 9 + crcBytes)
+	second := len(data) - (frameBytes + trailerBytes + crcBytes) - (frameBytes + 9 + crcBytes)
 	for _, c := range []struct {
 		off  int
 		b    byte
@@ -375,7 +466,7 @@ func TestErrorsNameFileAndOffset(t *testing.T) {
 // A stream cut, damaged or holding something else than was announced leaves no
 // file; a failing connection is not called damage.
 func TestBadStreamIsNotReceived(t *testing.T) {
-	f := newMemFS()
+	f := disk().FS()
 	s := mustOpen(t, f)
 	var b bytes.Buffer
 	if _, err := (Stream{metaAt(5), bytes.NewReader(bodyAt(5, 3000))}).WriteTo(&b); err != nil {
@@ -403,14 +494,14 @@ func TestBadStreamIsNotReceived(t *testing.T) {
 			t.Errorf("a broken connection was reported as damage: %v", err)
 		}
 	}
-	if len(f.names) != 0 {
-		t.Errorf("files were left behind: %v", f.names)
+	if names, err := f.List("data/snap"); err != nil || len(names) != 0 {
+		t.Errorf("files were left behind: %v, error %v", names, err)
 	}
 }
 
 // A snapshot that is being read is not pruned, and stays readable.
 func TestSnapshotInUseIsKept(t *testing.T) {
-	s := mustOpen(t, newMemFS())
+	s := mustOpen(t, disk().FS())
 	first := save(t, s, 1, []byte("first"))
 	n, err := s.Load(first)
 	if err != nil {
@@ -432,6 +523,18 @@ func TestSnapshotInUseIsKept(t *testing.T) {
 	}
 	if removed, err := s.Prune(1); removed != 1 || err != nil {
 		t.Errorf("after Close: removed %d, error %v", removed, err)
+	}
+}
+
+// On the operating system's own files.
+func TestOnRealFiles(t *testing.T) {
+	s, err := Open(vfs.OS(t.TempDir()), "snap/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bodyAt(9, chunkBytes+77)
+	if meta, got := load(t, s, save(t, s, 9, want)); !bytes.Equal(got, want) || meta.Index != 9 {
+		t.Errorf("read back %d bytes of index %d", len(got), meta.Index)
 	}
 }
 
