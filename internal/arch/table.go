@@ -33,7 +33,7 @@ type replayed int
 const (
 	notReplayed replayed = iota
 	asWorld              // the simulator itself: it may use coroutines, and print figures as fractions
-	asDoor               // a door that runs in it: it may lock, since production reads it from several goroutines
+	asDoor               // a door that runs in it: it may lock, since production reads it from several goroutines, and walk maps for sums
 	asBoth               // real and simulated side by side: only the browser build is checked
 )
 
