@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -120,6 +121,7 @@ type world struct {
 	members []*member
 	net     []packet
 	seq     int
+	passes  int
 	oracle  *oracle
 	tell    func(m *member, e Effect)
 }
@@ -250,7 +252,16 @@ func (w *world) pass(m *member) []Effect {
 	}
 	in := m.inbox
 	m.inbox = nil
+	var twin *Node
+	if w.passes++; w.passes%20 == 0 { // a node is a value: a copy does the same
+		twin = m.node.Clone()
+	}
 	out := m.node.Step(w.now, in, nil)
+	if twin != nil {
+		if again := twin.Step(w.now, in, nil); !sameEffects(out, again) {
+			w.oracle.fail("%v and its clone differ: %v and %v", m.id, out, again)
+		}
+	}
 	for i, e := range out {
 		w.oracle.effect(m, i, e)
 		if w.tell != nil {
@@ -447,4 +458,15 @@ func (m *member) give(w *world, in ...Event) []Effect {
 
 func command(n int) Propose {
 	return Propose{Proposals: []Proposal{{ID: ProposalID{Origin: nid(9), Sequence: uint64(n)}, Data: []byte(fmt.Sprintf("c%d", n))}}}
+}
+
+// sameEffects compares all but the text of a Halt's error.
+func sameEffects(a, b []Effect) bool {
+	return slices.EqualFunc(a, b, func(x, y Effect) bool {
+		if _, ok := x.(Halt); ok {
+			_, ok = y.(Halt)
+			return ok
+		}
+		return reflect.DeepEqual(x, y)
+	})
 }

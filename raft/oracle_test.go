@@ -28,6 +28,7 @@ type oracle struct {
 	asking    map[vote]bool        // who asked, in which term, whether it would win
 	world     *world
 	lone      bool // a single node whose peers are a test: majorities cannot be seen
+	deaf      bool // its peers lie: nothing can be judged
 }
 
 type vote struct {
@@ -62,7 +63,7 @@ func newOracle(w *world) *oracle {
 }
 
 func (o *oracle) fail(format string, args ...any) {
-	if o.violation == "" {
+	if o.violation == "" && !o.deaf {
 		o.violation = fmt.Sprintf(format, args...)
 	}
 }
@@ -164,6 +165,9 @@ func (o *oracle) after(m *member) {
 	n := m.node
 	if n.halted {
 		return
+	}
+	if n.Deadline() <= o.world.now {
+		o.fail("%v would spin: its deadline %d is not after %d", m.id, n.Deadline(), o.world.now)
 	}
 	if n.commit < o.commits[m.id] {
 		o.fail("commit goes back on %v: %d after %d", m.id, n.commit, o.commits[m.id])

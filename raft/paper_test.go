@@ -862,6 +862,18 @@ func TestWhatCannotBeRestoredIsAnErrorNotAPanic(t *testing.T) {
 	}
 }
 
+func TestASingleVoterServesReadsInTheSamePassM76(t *testing.T) {
+	w := cluster(t, 1)
+	w.settle(nil)
+	w.oracle.asked(w.members[0], 1)
+	for _, e := range w.members[0].give(w, Read{ID: 1}) {
+		if r, ok := e.(ReadReady); ok && r.Index == 1 {
+			return
+		}
+	}
+	t.Fatal("the read waits for a round of nobody")
+}
+
 func TestASingleVoterLeadsAtOnce(t *testing.T) {
 	w := cluster(t, 1)
 	w.settle(nil)

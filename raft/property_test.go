@@ -354,3 +354,82 @@ func TestEveryRaftFaultSwitchIsFound(t *testing.T) {
 		})
 	}
 }
+
+// Whatever a peer sends, a node does not panic. It may halt: two leaders in one
+// term, or another entry where one is committed, end a node for good.
+func TestAnyMessageIsSurvived(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	small := func() id.Index { return id.Index(r.IntN(8)) }
+	term := func() id.Term { return id.Term(r.IntN(7)) }
+	entry := func(i id.Index) Entry {
+		e := Entry{Index: i, Term: term(), Kind: EntryKind(r.IntN(5))}
+		if e.Kind == EntryConfig && r.IntN(2) == 0 {
+			c := voters(1 + r.IntN(4))
+			e.Config = &c
+		}
+		return e
+	}
+	message := func() Message {
+		switch r.IntN(14) {
+		case 0:
+			return RequestPreVote{term(), small(), term()}
+		case 1:
+			return PreVote{term(), term(), r.IntN(2) == 0}
+		case 2:
+			return RequestVote{term(), small(), term(), r.IntN(2) == 0}
+		case 3:
+			return Vote{term(), r.IntN(2) == 0}
+		case 4, 5:
+			a := Append{Term: term(), Prev: small(), PrevTerm: term(), Commit: small()}
+			if r.IntN(10) == 0 {
+				a.Prev = 1<<64 - 1 - small()
+			}
+			for k := r.IntN(4); k > 0; k-- {
+				i := a.Prev + id.Index(len(a.Entries)) + 1
+				if r.IntN(20) == 0 {
+					i = small()
+				}
+				a.Entries = append(a.Entries, entry(i))
+			}
+			return a
+		case 6:
+			return AppendAccepted{term(), small()}
+		case 7:
+			return AppendRejected{term(), small(), small(), term()}
+		case 8:
+			return Heartbeat{term(), small(), uint64(small())}
+		case 9:
+			return HeartbeatAck{term(), uint64(small())}
+		case 10:
+			return InstallSnapshot{term(), SnapshotMeta{small(), term(), []membership.Config{{}, voters(3)}[r.IntN(2)]}}
+		case 11:
+			return TimeoutNow{term()}
+		case 12:
+			return []Message{RequestRead{term(), uint64(small())}, ReadAnswer{term(), uint64(small()), small(), r.IntN(2) == 0}}[r.IntN(2)]
+		}
+		return NotMember{term(), uint64(small())}
+	}
+	halted := 0
+	for round := 0; round < 400; round++ {
+		b := newBench(t, 1+r.IntN(3), HardState{Term: id.Term(r.IntN(3))}, 1, 1)
+		b.oracle.deaf = true
+		for i := 0; i < 60 && b.m.up; i++ {
+			switch r.IntN(12) {
+			case 0:
+				b.timeout()
+			case 1:
+				b.give(command(i), Read{ID: ReadID(i)})
+			case 2:
+				b.m.give(b.world, Received{From: nid(2 + r.IntN(3)), Message: message()}, Received{From: nid(2), Message: message()})
+			default:
+				b.from(2+r.IntN(3), message())
+			}
+		}
+		if !b.m.up {
+			halted++
+		}
+	}
+	if halted == 400 {
+		t.Error("every node halted: the test reaches nothing")
+	}
+}

@@ -37,10 +37,10 @@ func (n *Node) propose(e Propose) {
 // appendOwn appends an entry of this leader, sealed: whoever sees it sees its
 // encoding too, made once.
 func (n *Node) appendOwn(e Entry) {
-	if n.cfg.Seal != nil {
-		n.cfg.Seal(&e)
-	}
 	n.log.append(e)
+	if n.cfg.Seal != nil {
+		n.cfg.Seal(&n.log.tail[len(n.log.tail)-1]) // in place: &e would cost an allocation per entry
+	}
 }
 
 // refusal says why nothing can be proposed now; 0 if it can.
@@ -225,9 +225,12 @@ func (n *Node) onHeartbeatAck(from id.NodeID, m HeartbeatAck) {
 	}
 }
 
+// unreachable: what was sent is lost. The probe waits for a heartbeat's answer: a
+// peer that is gone must not cost a load or a snapshot.
 func (n *Node) unreachable(m id.NodeID) {
 	if p := n.peer(m); p != nil && p.state == Replicate {
 		n.setProgress(p, Probe, p.match+1, "unreachable")
+		p.probed = true
 	}
 }
 
