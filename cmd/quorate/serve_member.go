@@ -10,6 +10,7 @@ import (
 	nethttp "net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 	"github.com/quorate/quorate/kv/engine/pebble"
 	"github.com/quorate/quorate/raft"
 	"github.com/quorate/quorate/server"
+	"github.com/quorate/quorate/vfs"
+	"github.com/quorate/quorate/wal"
 )
 
 // storeGroup is the one group of this version.
@@ -98,9 +101,23 @@ func startMember(ctx context.Context, c *serveConfig, log *slog.Logger) (_ *runn
 		Logf:            func(format string, args ...any) { log.Info(fmt.Sprintf(format, args...)) },
 	})
 	if err != nil {
-		return nil, err
+		return nil, m.explain(err)
 	}
-	return m, m.startGroup(self, secure)
+	return m, m.explain(m.startGroup(self, secure))
+}
+
+// explain adds what to do to an error of the library, which knows no flags.
+func (m *runningMember) explain(err error) error {
+	var corrupt *wal.ErrCorrupt
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, vfs.ErrLocked):
+		return fmt.Errorf("data directory %s is in use by another process: stop that one, or choose another --data-dir", m.c.DataDir)
+	case errors.As(err, &corrupt):
+		return fmt.Errorf("the log of %s is damaged and nothing was changed: %w; replace this member: quorate ctl member remove %x, remove %s, then member add", m.c.DataDir, corrupt, m.identity.Node, m.c.DataDir)
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "quorate: "))
 }
 
 // listen opens the client ports.
