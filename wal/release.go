@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
@@ -30,8 +31,8 @@ func (l *Log) Release() (removed int, err error) {
 	}
 	l.mu.Lock()
 	oldest := l.active().number
-	for _, gid := range sortedGroups(l.groups) {
-		state, entries := l.groups[gid].oldest(oldest)
+	for _, g := range l.groups {
+		state, entries := g.oldest(oldest)
 		oldest = min(oldest, state, entries)
 	}
 	l.mu.Unlock()
@@ -96,7 +97,6 @@ func (l *Log) unpin() error {
 func (l *Log) planMoves() (target uint32, cold []id.GroupID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ids := sortedGroups(l.groups)
 	sealed := l.segments[:len(l.segments)-1]
 	var keep int64
 	for _, s := range sealed {
@@ -111,8 +111,7 @@ func (l *Log) planMoves() (target uint32, cold []id.GroupID) {
 		for _, s := range sealed[:want] {
 			gain += s.bytes
 		}
-		for _, gid := range ids {
-			g := l.groups[gid]
+		for gid, g := range l.groups { // sums and minima: the order does not matter
 			if _, entries := g.oldest(l.active().number); entries <= x {
 				cost += g.bytes + int64(rewriteBytesMax(g))
 				cold = append(cold, gid)
@@ -125,15 +124,13 @@ func (l *Log) planMoves() (target uint32, cold []id.GroupID) {
 			cold = cold[:0]
 		}
 	}
+	slices.Sort(cold)
 	target = l.active().number
-	moved := 0
-	for _, gid := range ids {
-		if moved < len(cold) && cold[moved] == gid {
-			moved++
-			continue
+	for gid, g := range l.groups {
+		if _, moved := slices.BinarySearch(cold, gid); !moved {
+			_, entries := g.oldest(target)
+			target = min(target, entries)
 		}
-		_, entries := l.groups[gid].oldest(target)
-		target = min(target, entries)
 	}
 	return target, cold
 }
@@ -220,7 +217,10 @@ func (l *Log) move(g *group) error {
 // newest record of it lies before the segment target, the oldest that entries
 // need, if that gives back more than it costs.
 func (l *Log) moveStates(target uint32) error {
-	var batch []Record
+	if target == l.segments[0].number {
+		return nil
+	}
+	var behind []id.GroupID
 	var gain, cost int64
 	l.mu.Lock()
 	for _, s := range l.segments {
@@ -228,17 +228,20 @@ func (l *Log) moveStates(target uint32) error {
 			gain += s.bytes
 		}
 	}
-	for _, gid := range sortedGroups(l.groups) {
-		g := l.groups[gid]
-		if state, _ := g.oldest(target); state >= target {
-			continue
+	for gid, g := range l.groups {
+		if state, _ := g.oldest(target); state < target {
+			behind = append(behind, gid)
+			cost += int64(2 * rewriteBytesMax(g))
 		}
-		cost += int64(2 * rewriteBytesMax(g))
-		batch = appendState(batch, g)
 	}
 	l.mu.Unlock()
-	if len(batch) == 0 || cost > gain/2 {
+	if len(behind) == 0 || cost > gain/2 {
 		return nil
+	}
+	slices.Sort(behind)
+	var batch []Record
+	for _, gid := range behind {
+		batch = appendState(batch, l.groups[gid])
 	}
 	return l.Append(batch)
 }
