@@ -114,8 +114,9 @@ type Engine interface {
 	// next the old content stays.
 	Replace(span Span, next func() (key, value []byte, err error)) error
 	Stats() Stats
-	// Close releases everything. It does not flush: reopening finds what a crash
-	// would have left, or more.
+	// Close releases everything; close snapshots and iterators first, reading one
+	// afterwards is a programming error. It does not flush: reopening finds what a
+	// crash would have left, or more.
 	Close() error
 }
 

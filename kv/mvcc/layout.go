@@ -213,6 +213,17 @@ func decodeMeta(b []byte) (meta, error) {
 	return m, nil
 }
 
+// metaLives reads as little of an m row as tells whether its key lives at rev;
+// known is false if that takes more than the row's beginning. Exact counts are
+// made of this.
+func metaLives(b []byte, rev int64) (alive, known bool) {
+	if len(b) < 2 || b[0] > kindDead {
+		return false, false
+	}
+	main, n := binary.Uvarint(b[1:])
+	return b[0] == kindPut, n > 0 && main <= uint64(rev)
+}
+
 // decodeVersion returns the numbers and the value, which shares b's memory.
 func decodeVersion(b []byte, r revision) (meta, []byte, error) {
 	d := decoder{b: b}

@@ -21,11 +21,7 @@ func (r *reader) rangeKeys(q *RangeRequest, current int64) (*RangeResponse, erro
 	fetchMax := q.fetchMax()
 	withValues := !q.KeysOnly || q.SortTarget == SortByValue
 	var store arena
-	err = r.scan(q.Key, q.End, rev, func(c *cursor) (bool, error) {
-		resp.Count++
-		if q.CountOnly || int64(len(resp.KVs)) >= fetchMax {
-			return true, nil
-		}
+	take := func(c *cursor) (more bool, err error) {
 		v, err := c.version()
 		if err != nil {
 			return false, err
@@ -39,9 +35,12 @@ func (r *reader) rangeKeys(q *RangeRequest, current int64) (*RangeResponse, erro
 			}
 		}
 		resp.KVs = append(resp.KVs, store.keyValue(c, v, withValues))
-		return true, nil
-	})
-	if err != nil {
+		return int64(len(resp.KVs)) < fetchMax, nil
+	}
+	if q.CountOnly {
+		take = nil
+	}
+	if resp.Count, err = r.scanAndCount(q.Key, q.End, rev, take); err != nil {
 		return nil, err
 	}
 	q.sort(resp.KVs)

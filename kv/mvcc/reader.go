@@ -97,7 +97,18 @@ type cursor struct {
 
 // scan calls f for each key of the range that lives at rev, in order, until f
 // returns false.
-func (r *reader) scan(key, end []byte, rev int64, f func(c *cursor) (bool, error)) (err error) {
+func (r *reader) scan(key, end []byte, rev int64, f func(c *cursor) (more bool, err error)) error {
+	_, err := r.walk(key, end, rev, f, false)
+	return err
+}
+
+// scanAndCount is scan, and counts all keys that live at rev: those after f
+// returned false too. A nil f only counts.
+func (r *reader) scanAndCount(key, end []byte, rev int64, f func(c *cursor) (more bool, err error)) (int64, error) {
+	return r.walk(key, end, rev, f, true)
+}
+
+func (r *reader) walk(key, end []byte, rev int64, f func(c *cursor) (bool, error), count bool) (n int64, err error) {
 	c := &cursor{r: r, rev: rev, single: len(end) == 0}
 	defer func() {
 		if c.versions != nil {
@@ -109,13 +120,15 @@ func (r *reader) scan(key, end []byte, rev int64, f func(c *cursor) (bool, error
 	if c.single {
 		m, found, err := r.getMeta(key, nil)
 		if err != nil || !found {
-			return err
+			return 0, err
 		}
 		if alive, err := c.stand(key, m); err != nil || !alive {
-			return err
+			return 0, err
 		}
-		_, err = f(c)
-		return err
+		if f != nil {
+			_, err = f(c)
+		}
+		return 1, err
 	}
 	span := r.metaSpan(key, end)
 	skip := len(r.prefix) + 1
@@ -125,23 +138,38 @@ func (r *reader) scan(key, end []byte, rev int64, f func(c *cursor) (bool, error
 			err = cerr
 		}
 	}()
+	counting := f == nil
 	for ok := rows.First(); ok; ok = rows.Next() {
+		if counting {
+			if alive, known := metaLives(rows.Value(), rev); known {
+				if alive {
+					n++
+				}
+				continue
+			}
+		}
 		m, err := decodeMeta(rows.Value())
 		if err != nil {
-			return err
+			return n, err
 		}
 		alive, err := c.stand(rows.Key()[skip:], m)
 		if err != nil {
-			return err
+			return n, err
 		}
 		if !alive {
 			continue
 		}
-		if more, err := f(c); err != nil || !more {
-			return err
+		n++
+		if counting {
+			continue
 		}
+		more, err := f(c)
+		if err != nil || !more && !count {
+			return n, err
+		}
+		counting = !more
 	}
-	return nil
+	return n, nil
 }
 
 // stand moves the cursor to a key with its newest version and reports whether
