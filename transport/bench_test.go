@@ -16,6 +16,7 @@ func pair(b *testing.B) (a *Transport, got chan struct{}) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		t.SetPeers(nil)
 		b.Cleanup(func() { _ = t.Close() })
 		return t
 	}

@@ -42,8 +42,8 @@
 //
 // # Use
 //
-//	t, err := transport.New(transport.Options{Self: …, Cluster: …, Addr: …, OnFrame: …})
-//	t.SetPeers([]transport.Peer{{ID: n2, URLs: []string{"http://10.0.0.2:2380"}}})  // again at every change
+//	t, err := transport.New(transport.Options{Self: …, Cluster: …, Addr: …, OnFrame: …}) // listens
+//	t.SetPeers([]transport.Peer{{ID: n2, URLs: []string{"http://10.0.0.2:2380"}}})       // accepts, from the first on; again at every change
 //	t.Send(n2, group, message)
 //	err = t.SendSnapshot(n2, group, raft.InstallSnapshot{…}, snapshot.Stream{…})    // blocks; its own goroutine
 //	t.Close()

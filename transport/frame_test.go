@@ -203,6 +203,7 @@ func FuzzConnection(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	t.SetPeers(nil)
 	f.Cleanup(func() { _ = t.Close() })
 	f.Fuzz(func(tt *testing.T, lane byte, b []byte) {
 		conn := listener.dial()

@@ -106,6 +106,7 @@ func start(t *testing.T, self id.NodeID, change func(*Options)) *member {
 		t.Fatal(err)
 	}
 	m.Transport = tr
+	tr.SetPeers(nil)
 	t.Cleanup(func() {
 		_ = m.Close()
 		if t.Failed() {

@@ -33,12 +33,15 @@ type Transport struct {
 
 	mu        sync.Mutex
 	closed    bool
+	accepting bool // since the first SetPeers
 	peers     map[id.NodeID]*peer
 	inbound   map[*inbound]struct{}
 	receiving int // snapshots
 }
 
-// New listens and returns a Transport that knows no peers yet. Close it.
+// New listens and returns a Transport that knows no peers yet. Connections wait
+// unanswered until the first SetPeers, so that no callback runs before its owner
+// holds the Transport and knows what to answer. Close it.
 func New(o Options) (*Transport, error) {
 	o = o.WithDefaults()
 	if err := o.Validate(); err != nil {
@@ -61,8 +64,7 @@ func New(o Options) (*Transport, error) {
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.notices = newNotices(t)
-	t.wg.Add(2)
-	go t.accept()
+	t.wg.Add(1)
 	go t.notices.run()
 	return t, nil
 }
@@ -73,7 +75,8 @@ func (t *Transport) Addr() net.Addr { return t.listener.Addr() }
 // SetPeers says who the peers are and where: all of them, at every change. Those
 // no longer listed are let go (what is queued for them is dropped); a connection
 // to an address no longer listed is closed and made anew. This member itself may
-// be in the list and is ignored.
+// be in the list and is ignored. The first call, with an empty list too, begins
+// to accept connections.
 //
 // A member that is not listed but dials us and says where it is can be answered
 // as long as its connection stands: a member that was just added must reach
@@ -83,6 +86,11 @@ func (t *Transport) SetPeers(list []Peer) {
 	defer t.mu.Unlock()
 	if t.closed {
 		return
+	}
+	if !t.accepting {
+		t.accepting = true
+		t.wg.Add(1)
+		go t.accept()
 	}
 	for _, p := range list {
 		if p.ID != t.o.Self {

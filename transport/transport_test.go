@@ -330,6 +330,36 @@ func TestAnswerToAnEarlierLifeIsIgnored(t *testing.T) {
 	}
 }
 
+// Before the first SetPeers a connection waits: no callback can run before its
+// owner holds the Transport.
+func TestNothingIsAcceptedBeforeSetPeers(t *testing.T) {
+	got := make(chan received, 1)
+	early, err := New(Options{Self: n2, Cluster: 0xc1, Addr: "127.0.0.1:0",
+		OnFrame: func(from id.NodeID, g id.GroupID, m raft.Message) { got <- received{from, g, m} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	a := start(t, n1, nil)
+	a.SetPeers([]Peer{{n2, []string{"http://" + early.Addr().String()}}})
+	a.Send(n2, 1, raft.TimeoutNow{Term: 1})
+	conn, err := net.Dial("tcp", early.Addr().String()) // the socket listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	early.mu.Lock()
+	accepted := len(early.inbound)
+	early.mu.Unlock()
+	if accepted != 0 {
+		t.Errorf("%d connections were accepted", accepted)
+	}
+	early.SetPeers(nil)
+	if m := get(t, "message that waited", got); m.from != n1 {
+		t.Errorf("got %+v", m)
+	}
+}
+
 // Close ends everything, also while others send, and nothing is called after it.
 func TestCloseWhileBusy(t *testing.T) {
 	var closed atomic.Bool
