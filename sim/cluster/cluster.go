@@ -32,6 +32,7 @@ type Result struct {
 	Faults     int    // that came into force
 	Events     uint64 // handlers that ran
 	Simulated  id.Duration
+	Terms      int        // that had a leader before the healing
 	Marks      []string   // rare branches that were reached, sorted
 	Violation  error      // nil: every check passed
 	At         id.Time    // of the violation
@@ -68,6 +69,7 @@ type cluster struct {
 	violated  error
 	at        id.Time
 	healed    bool         // the second phase has begun
+	terms     int          // that had a leader before it
 	core      map[int]bool // indexes of nodes that were healed; only looked up
 	calm      bool         // no client begins anything any more
 }
@@ -256,6 +258,7 @@ func (c *cluster) result() Result {
 		Hash: c.world.Hash(), Operations: len(c.history), Faults: c.began, Events: c.world.Events(),
 		Simulated: id.Duration(c.world.Now()), Violation: c.violated, At: c.at, Recipe: c.recipe,
 	}
+	r.Terms = c.terms
 	for _, o := range c.history {
 		if o.Outcome == check.Done {
 			r.Answered++

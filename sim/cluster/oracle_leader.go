@@ -11,16 +11,22 @@ import (
 func (l *life) leads() bool { return l.before.Role == raft.Leader }
 
 func (o *oracles) leader(term id.Term, n *node) {
-	if known, ok := o.leaders[term]; ok && known != n.self {
+	known, ok := o.leaders[term]
+	if ok && known != n.self {
 		o.c.fail("election safety: %v and %v both lead term %d", known, n.self, term)
 		return
 	}
-	o.leaders[term] = n.self
+	if o.leaders[term] = n.self; !ok && !o.c.healed {
+		o.c.terms++
+	}
 }
 
 // office looks at who holds the office, and at whoever just won it.
 func (o *oracles) office(l *life, now raft.Status) {
 	if now.Role != raft.Leader {
+		if l.leads() && now.Term == l.before.Term {
+			o.c.mark("leader steps down") // without having heard of another
+		}
 		return
 	}
 	o.leader(now.Term, l.n)

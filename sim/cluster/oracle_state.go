@@ -1,7 +1,8 @@
 package cluster
 
 import (
-	"sort"
+	"maps"
+	"slices"
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
@@ -36,16 +37,11 @@ type stateAt struct {
 }
 
 func (o *oracles) hashModel() uint64 {
-	keys := make([]string, 0, len(o.model))
-	for k := range o.model {
-		if k != "" { // that one is the revision
-			keys = append(keys, k)
-		}
-	}
-	sort.Strings(keys)
 	h := fnvOffset
-	for _, k := range keys {
-		h = fnv(fnv(h, k), o.model[k])
+	for _, k := range slices.Sorted(maps.Keys(o.model)) {
+		if k != "" { // that one is the revision
+			h = fnv(fnv(h, k), o.model[k])
+		}
 	}
 	return h
 }
