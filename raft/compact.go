@@ -44,7 +44,7 @@ func (n *Node) tailKeeps() id.Index {
 	if l.total-oldest <= int64(n.cfg.TailBytes) {
 		return 0
 	}
-	to := min(l.indexAtBytes(l.total-int64(n.cfg.TailBytes)), n.applied)
-	to = max(to, l.indexAtBytes(l.total-2*int64(n.cfg.TailBytes)))
+	to := min(l.tailAtBytes(l.total-int64(n.cfg.TailBytes)), n.applied)
+	to = max(to, l.tailAtBytes(l.total-2*int64(n.cfg.TailBytes)))
 	return min(to, l.durable, l.handed-1)
 }

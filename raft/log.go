@@ -255,6 +255,12 @@ func (l *entryLog) indexAtBytes(b int64) id.Index {
 	return lo
 }
 
+// tailAtBytes is the same among the entries in memory.
+func (l *entryLog) tailAtBytes(b int64) id.Index {
+	k, _ := slices.BinarySearch(l.sums, b+1)
+	return l.first() + id.Index(k) - 1
+}
+
 // forget drops entries up to i from memory; they stay in the log.
 func (l *entryLog) forget(i id.Index) {
 	f := l.first()

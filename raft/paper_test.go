@@ -571,7 +571,7 @@ func TestFollowerCommitsTheLesserOfTheLeadersAndTheLastVerifiedM38(t *testing.T)
 	}
 }
 
-func TestPipelinedRequestsOverlapM33M42(t *testing.T) {
+func TestPipelinedRequestsOverlapM33(t *testing.T) {
 	// Log [1..6] at the leader, [1 2] at the follower, requests [3 4] and [5 6].
 	b := newBench(t, 3, HardState{}, 1)
 	b.lead(t) // entry 2 is the leader's own
@@ -587,6 +587,33 @@ func TestPipelinedRequestsOverlapM33M42(t *testing.T) {
 	b.from(2, AppendAccepted{Term: 2, Match: 4}) // 1 to 4 replicated, 5 and 6 in flight
 	if p := b.m.node.Status().Progress[0]; p.Match != 4 || p.Next != 7 || b.m.node.commit != 4 {
 		t.Fatalf("%+v, commit %d", p, b.m.node.commit)
+	}
+}
+
+func TestReplicatedInFlightAndNotStartedM42(t *testing.T) {
+	// Indexes 1 to 4 are replicated, 5 is in flight, 6 is not started: the window
+	// is one append, or one entry, or fewer bytes than two entries.
+	for name, limit := range map[string]func(*Config){
+		"messages": func(c *Config) { c.WindowMessages = 1 },
+		"entries":  func(c *Config) { c.WindowEntries = 1 },
+		"bytes":    func(c *Config) { c.WindowBytes = 1 },
+	} {
+		b := newBench(t, 3, HardState{}, 1, 1, 1)
+		b.lead(t) // entry 4
+		b.from(2, AppendAccepted{Term: 2, Match: 4})
+		limit(&b.m.node.cfg)
+		if a := one[Append](t, b.give(command(5))); a.Prev != 4 || len(a.Entries) != 1 {
+			t.Fatalf("%s: %s", name, messageText(a))
+		}
+		if sent := b.give(command(6)); count[Append](sent) != 0 {
+			t.Errorf("%s: the window is full, sent %v", name, sent)
+		}
+		if p := b.m.node.Status().Progress[0]; p.Match != 4 || p.Next != 6 {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if a := one[Append](t, b.from(2, AppendAccepted{Term: 2, Match: 5})); a.Prev != 5 || len(a.Entries) != 1 {
+			t.Errorf("%s: after room was made: %s", name, messageText(a))
+		}
 	}
 }
 
