@@ -37,10 +37,15 @@ func (r *reader) rangeKeys(q *RangeRequest, current int64) (*RangeResponse, erro
 		resp.KVs = append(resp.KVs, store.keyValue(c, v, withValues))
 		return int64(len(resp.KVs)) < fetchMax, nil
 	}
-	if q.CountOnly {
-		take = nil
+	switch {
+	case q.CountOnly:
+		resp.Count, err = r.scanAndCount(q.Key, q.End, rev, nil)
+	case q.SkipCount:
+		err = r.scan(q.Key, q.End, rev, take)
+	default:
+		resp.Count, err = r.scanAndCount(q.Key, q.End, rev, take)
 	}
-	if resp.Count, err = r.scanAndCount(q.Key, q.End, rev, take); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	q.sort(resp.KVs)

@@ -58,6 +58,10 @@ type RangeRequest struct {
 	SortTarget SortTarget
 	KeysOnly   bool // values are left out, and leases unless sorted by value
 	CountOnly  bool
+	// SkipCount leaves Count at 0 and reads no further than the limit: for the
+	// later parts of a range read in parts, whose count is known. No request of a
+	// client has it.
+	SkipCount bool
 
 	MinModRevision, MaxModRevision       int64 // 0: no bound
 	MinCreateRevision, MaxCreateRevision int64

@@ -103,11 +103,12 @@ func (op *Op) validate(opsMax int) error {
 type keySpan struct{ key, end []byte }
 
 // seenToCover is etcd's test for "this deletion covers that put". It takes the
-// end "\x00" literally, so a deletion "from key on" is held against its own first
-// key only.
+// end "\x00" literally, so a deletion "from key on" is held against no put.
 func (d keySpan) seenToCover(key []byte) bool {
-	return bytes.Equal(key, d.key) ||
-		bytes.Compare(key, d.key) > 0 && bytes.Compare(key, d.end) < 0
+	if len(d.end) == 0 {
+		return bytes.Equal(key, d.key)
+	}
+	return bytes.Compare(key, d.key) >= 0 && bytes.Compare(key, d.end) < 0
 }
 
 // writes is what a list of operations, nested ones included, may put and delete.
