@@ -18,8 +18,7 @@ import (
 // Invariant: start.Index ≤ durable < handed ≤ last+1; the tail ends at last.
 //
 // A slot of the tail's backing array is written once: effects hold windows of
-// it, so truncation and growth go to a new array. The one who may touch a slot
-// later is the host, which fills Encoded in the pass that returned the entry.
+// it, so truncation and growth go to a new array.
 type entryLog struct {
 	start   LogStart
 	last    id.Index

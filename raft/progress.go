@@ -25,6 +25,7 @@ type peer struct {
 	told  id.Index // greatest commit index sent to it
 
 	probed bool // Probe: an append is out; the next waits for an answer or a heartbeat's
+	asked  bool // Probe: this place was asked about; again without entries
 	paused bool // its snapshot failed: wait for a sign of life
 
 	flights     []flight // Replicate: appends with entries, not acknowledged
@@ -111,7 +112,7 @@ func (n *Node) dismiss() {
 func (n *Node) setProgress(p *peer, s ProgressState, next id.Index, rule string) {
 	changed := p.state != s
 	p.state, p.next = s, max(next, p.match+1)
-	p.probed, p.paused = false, false
+	p.probed, p.asked, p.paused = false, false, false
 	p.flights, p.flightBytes = p.flights[:0], 0
 	if changed {
 		n.emit(trace.ProgressState, rule, trace.Text("peer", p.id.String()), trace.Text("state", s.String()), trace.Num("match", uint64(p.match)), trace.Num("next", uint64(p.next)))

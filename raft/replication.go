@@ -116,11 +116,13 @@ func (n *Node) sendAppend(p *peer) bool {
 	}
 	if p.state == Probe {
 		// Entries that must be loaded wait until the place is known to be right.
+		// So do those that were sent here once: perhaps the peer's disk is only
+		// slow, and a message a heartbeat would choke it.
 		var entries []Entry
-		if p.next >= n.log.first() {
+		if p.next >= n.log.first() && !p.asked {
 			entries = n.log.slice(p.next, n.log.last+1, int64(n.cfg.MessageBytes))
 		}
-		p.probed = true
+		p.probed, p.asked = true, true
 		n.sendEntries(p, prevTerm, entries)
 		return false
 	}
