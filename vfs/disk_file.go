@@ -19,7 +19,10 @@ func (f *diskFile) begin(op Op) error {
 	if err := f.usable(op.Kind); err != nil {
 		return err
 	}
-	return f.m.begin(op)
+	if err := f.m.begin(op); err != nil {
+		return err
+	}
+	return f.usable(op.Kind) // closing a file under a call of another is nobody's right
 }
 
 // usable fails if the file is closed or the disk crashed under it.

@@ -106,3 +106,35 @@ func TestReadDuringASlowSync(t *testing.T) {
 		t.Errorf("only %d reads were tried", reads)
 	}
 }
+
+// TestReadOutlivesItsSegment: a segment is released while a read of it is under
+// way; the read ends well, and only then is the file closed.
+func TestReadOutlivesItsSegment(t *testing.T) {
+	d := vfs.NewDisk(vfs.DiskOptions{})
+	l, _ := mustOpen(t, d.FS(), Options{SegmentBytes: 8 << 10})
+	mustAppend(t, l, startOf(1, 0, 0), appendOf(1, raft.HardState{Term: 1}, run(1, 1, 5, 1000)...))
+	mustAppend(t, l, appendOf(1, raft.HardState{Term: 1}, run(1, 6, 5, 1000)...))
+	mustSync(t, l)
+	first := l.segments[0]
+	d.SetHook(func(op vfs.Op) error {
+		if op.Kind != vfs.OpRead {
+			return nil
+		}
+		d.SetHook(nil)
+		mustAppend(t, l, startOf(1, 8, 1))
+		mustSync(t, l)
+		if n, err := l.Release(); n != 1 || err != nil {
+			t.Errorf("released %d, %v", n, err)
+		}
+		return nil
+	})
+	if got := readAll(t, l, 1, 1, 5); len(got) != 4 || got[3].Index != 4 {
+		t.Errorf("read %v", got)
+	}
+	if _, err := first.file.Size(); err == nil {
+		t.Error("the file of a released segment was never closed")
+	}
+	if _, err := l.Read(1, 1, 5, 1); !errors.Is(err, ErrGone) {
+		t.Errorf("after the cut: %v", err)
+	}
+}

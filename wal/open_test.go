@@ -135,6 +135,26 @@ func TestMissingAndMixedSegments(t *testing.T) {
 	}
 }
 
+// TestEntriesMustReachBackToTheStart: a log whose oldest file was rightly gone for
+// one group, but not for another, is corrupt and not silently shorter.
+func TestEntriesMustReachBackToTheStart(t *testing.T) {
+	d := vfs.NewDisk(vfs.DiskOptions{})
+	o := Options{SegmentBytes: 8 << 10}
+	l, _ := mustOpen(t, d.FS(), o)
+	mustAppend(t, l, startOf(1, 0, 0), appendOf(1, raft.HardState{Term: 1}, run(1, 1, 5, 1000)...))
+	mustAppend(t, l, appendOf(1, raft.HardState{Term: 1}, run(1, 6, 5, 1000)...))
+	if err := l.declare(2); err != nil { // a lie
+		t.Fatal(err)
+	}
+	if err := d.FS().Remove("wal/" + segmentName(1)); err != nil {
+		t.Fatal(err)
+	}
+	d.CrashWith(vfs.LossNone)
+	if _, _, err := Open(d.FS(), "wal", o); !errors.As(err, new(*ErrCorrupt)) || !strings.Contains(err.Error(), "group 1 begins behind entry 0") {
+		t.Errorf("opened: %v", err)
+	}
+}
+
 func TestLogIsLocked(t *testing.T) {
 	fs := vfs.OS(t.TempDir())
 	l, _ := mustOpen(t, fs, Options{SegmentBytes: small})

@@ -213,7 +213,7 @@ func (l *Log) settle(r *replay) (torn []byte, err error) {
 	if err := l.active().file.Sync(); err != nil {
 		return nil, fmt.Errorf("wal: %w", err)
 	}
-	l.end, l.chain, l.linked = r.end, r.chain, r.linked
+	l.end, l.chain = r.end, r.chain
 	l.durable, l.told = end, r.told
 	return r.torn, nil
 }

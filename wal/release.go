@@ -62,16 +62,9 @@ func (l *Log) Release() (removed int, err error) {
 }
 
 // declare makes durable that the log is needed from a segment on, together with
-// everything appended so far: what allows a removal is on disk before it.
+// everything appended so far: what allows a removal is on disk before it. There
+// is space for its header: a record came before it, which left that much (room).
 func (l *Log) declare(oldest uint32) error {
-	if len(l.frame) == 0 && l.active().bytes-l.end < frameHeaderBytes {
-		if err := l.reserve(1, false); err != nil {
-			return err
-		}
-		if err := l.rotate(); err != nil {
-			return err
-		}
-	}
 	l.mu.Lock()
 	l.oldest = oldest
 	l.begin()
