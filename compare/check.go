@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,24 +110,17 @@ func normalize(m proto.Message) int64 {
 	var revision int64
 	if t, ok := m.(*pb.LeaseTimeToLiveResponse); ok && t.TTL > 0 {
 		t.TTL = 1
+		slices.SortFunc(t.Keys, bytes.Compare) // etcd's order is that of a Go map
 	}
 	if l, ok := m.(*pb.LeaseLeasesResponse); ok {
 		// etcd's order is that of the remaining time, equal to the second at best
-		sortLeases(l.Leases)
+		slices.SortFunc(l.Leases, func(a, b *pb.LeaseStatus) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	walk(m.ProtoReflect(), func(h *pb.ResponseHeader) {
 		h.ClusterId, h.MemberId, h.RaftTerm = 0, 0, 0
 		revision = max(revision, h.Revision)
 	})
 	return revision
-}
-
-func sortLeases(l []*pb.LeaseStatus) {
-	for i := range l {
-		for j := i; j > 0 && l[j-1].ID > l[j].ID; j-- {
-			l[j-1], l[j] = l[j], l[j-1]
-		}
-	}
 }
 
 // walk visits every header, those of the answers inside a transaction too.
@@ -172,8 +166,8 @@ func watchAnswer(ctx context.Context, s *store, create *pb.WatchCreateRequest) s
 		for {
 			r, err := stream.Recv()
 			if err != nil {
-				if !errors.Is(err, io.EOF) && ctx.Err() == nil && status.Code(err) != codes.Canceled {
-					fmt.Printf("watch stream: %v\n", err)
+				if c := status.Code(err); c == codes.DeadlineExceeded || c == codes.Canceled {
+					<-ctx.Done() // the server's clock was first to see that time is up
 				}
 				return
 			}
@@ -188,8 +182,11 @@ func watchAnswer(ctx context.Context, s *store, create *pb.WatchCreateRequest) s
 	for {
 		select {
 		case r, ok := <-answers:
-			if !ok {
+			if !ok && ctx.Err() == nil {
 				return b.String() + " stream ended"
+			}
+			if !ok {
+				return b.String() + " nothing more"
 			}
 			if r.WatchId == -1 && !r.Canceled { // synced: the answer to a progress request
 				return b.String()

@@ -12,20 +12,24 @@ import (
 // Requests. The slices of a request are shared: grpc-go never touches a message
 // again once it is decoded.
 
-func rangeRequest(r *pb.RangeRequest) (*mvcc.RangeRequest, error) {
-	if _, ok := pb.RangeRequest_SortOrder_name[int32(r.GetSortOrder())]; !ok {
-		return nil, rpctypes.ErrGRPCInvalidSortOption
-	}
-	if _, ok := pb.RangeRequest_SortTarget_name[int32(r.GetSortTarget())]; !ok {
-		return nil, rpctypes.ErrGRPCInvalidSortOption
-	}
+// Nothing is judged here: which of several mistakes a client hears of depends on
+// the order in which Validate looks, and that is etcd's.
+func rangeRequest(r *pb.RangeRequest) *mvcc.RangeRequest {
 	return &mvcc.RangeRequest{
 		Key: r.GetKey(), End: r.GetRangeEnd(), Limit: r.GetLimit(), Revision: r.GetRevision(),
-		SortOrder: mvcc.SortOrder(r.GetSortOrder()), SortTarget: mvcc.SortTarget(r.GetSortTarget()),
+		SortOrder: mvcc.SortOrder(oneByte(r.GetSortOrder())), SortTarget: mvcc.SortTarget(oneByte(r.GetSortTarget())),
 		KeysOnly: r.GetKeysOnly(), CountOnly: r.GetCountOnly(),
 		MinModRevision: r.GetMinModRevision(), MaxModRevision: r.GetMaxModRevision(),
 		MinCreateRevision: r.GetMinCreateRevision(), MaxCreateRevision: r.GetMaxCreateRevision(),
-	}, nil
+	}
+}
+
+// oneByte keeps an unknown enumeration value unknown.
+func oneByte[E ~int32](e E) uint8 {
+	if e < 0 || e > 255 {
+		return 255
+	}
+	return uint8(e)
 }
 
 func putRequest(r *pb.PutRequest) *mvcc.PutRequest {
@@ -83,15 +87,13 @@ func ops(in []*pb.RequestOp, depth int) ([]mvcc.Op, error) {
 		var err error
 		switch o := o.GetRequest().(type) {
 		case *pb.RequestOp_RequestRange:
-			out[i].Range, err = rangeRequest(o.RequestRange)
+			out[i].Range = rangeRequest(o.RequestRange)
 		case *pb.RequestOp_RequestPut:
 			out[i].Put = putRequest(o.RequestPut)
 		case *pb.RequestOp_RequestDeleteRange:
 			out[i].DeleteRange = deleteRequest(o.RequestDeleteRange)
 		case *pb.RequestOp_RequestTxn:
 			out[i].Txn, err = txnRequest(o.RequestTxn, depth-1)
-		default:
-			err = rpctypes.ErrGRPCKeyNotFound // etcd's answer to an operation that is none
 		}
 		if err != nil {
 			return nil, err

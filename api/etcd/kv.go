@@ -16,14 +16,7 @@ type kvService struct {
 }
 
 func (k *kvService) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-	request, err := rangeRequest(r)
-	if err != nil {
-		// etcd looks at the key before the sorting.
-		if len(r.GetKey()) == 0 {
-			err = mvcc.ErrEmptyKey
-		}
-		return nil, wireError(err)
-	}
+	request := rangeRequest(r)
 	h, res, err := k.s.Range(ctx, request, r.GetSerializable())
 	if err != nil {
 		return nil, wireError(err)
@@ -41,10 +34,7 @@ const (
 // come with the last. Custom order and filters would need the whole in memory,
 // so they are refused, as by etcd.
 func (k *kvService) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingServer[pb.RangeStreamResponse]) error {
-	request, err := rangeRequest(r)
-	if err != nil {
-		return wireError(err)
-	}
+	request := rangeRequest(r)
 	if request.SortOrder == mvcc.SortDescend || request.SortTarget != mvcc.SortByKey ||
 		request.MinModRevision != 0 || request.MaxModRevision != 0 || request.MinCreateRevision != 0 || request.MaxCreateRevision != 0 {
 		return errStreamOrder

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/quorate/quorate/bench/internal/cluster"
 )
@@ -65,7 +66,7 @@ func startLoad(ctx context.Context, c *cluster.Cluster, writers, watchers int) (
 }
 
 func connect(endpoints []string) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second})
+	return clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 }
 
 func rotate(s []string, by int) []string {
