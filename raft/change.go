@@ -74,7 +74,7 @@ func (n *Node) refreshConfig() {
 	c := n.log.config()
 	n.decide, n.counts = n.quorums(c.Config)
 	if _, ok := c.Config.Find(n.cfg.Self); ok {
-		n.wasMember, n.removed = true, false
+		n.removed = false
 	}
 	n.emit(trace.ConfigChanged, "thesis §4.1 in force when appended",
 		trace.Num("version", c.Config.Version), trace.Num("joint", bit(c.Config.Joint)), trace.Text("members", c.Config.String()))

@@ -63,8 +63,13 @@ func (n *Node) commitTo(at id.Index) {
 }
 
 // checkRemoved reports, once, that a committed configuration without this node
-// is in force.
+// is in force after a committed one with it. A configuration that was only
+// appended does not make a member:
+//
+//	n1 appends {1,3,5} and fails; n4 leads, and n5 falls back to the committed
+//	{1,3,4}. n4 may add it just now: n5 was never removed.
 func (n *Node) checkRemoved() {
+	n.checkMember()
 	c := n.log.config()
 	if c.Index > n.commit || n.removed || !n.wasMember {
 		return
@@ -74,6 +79,16 @@ func (n *Node) checkRemoved() {
 	}
 	n.removed = true
 	n.out = append(n.out, Removed{Committed: true})
+}
+
+// checkMember notes that a committed configuration lists this node.
+func (n *Node) checkMember() {
+	for _, c := range n.log.configs {
+		if n.wasMember || c.Index > n.commit {
+			return
+		}
+		_, n.wasMember = c.Config.Find(n.cfg.Self)
+	}
 }
 
 // leaveOffice ends the office of a leader whose committed configuration does not

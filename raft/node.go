@@ -74,8 +74,8 @@ type Node struct {
 	votes     []ballot // of a (pre-)candidate
 	decide    quorum.Joint
 	counts    quorum.Joint // the same unless a fault switch is on
-	wasMember bool
-	removed   bool // Removed was reported as committed
+	wasMember bool         // a committed configuration listed this node
+	removed   bool         // Removed was reported as committed
 
 	// Deadlines (deadline.go).
 	started     bool
@@ -131,11 +131,7 @@ func New(c Config, r Restored) (*Node, error) {
 		hintSaved: r.Hard.Commit,
 	}
 	n.askedSeq = n.firstAsk()
-	for _, c := range n.log.configs {
-		if _, ok := c.Config.Find(n.cfg.Self); ok {
-			n.wasMember = true
-		}
-	}
+	n.checkMember()
 	n.decide, n.counts = n.quorums(n.log.config().Config)
 	return n, nil
 }
