@@ -29,8 +29,8 @@ func (c *cluster) heal() {
 	c.healed = true
 	dice := c.world.Random("heal")
 	for _, n := range c.nodes {
-		if n.life != nil { // no change of membership begins any more
-			n.life.inbox = slices.DeleteFunc(n.life.inbox, func(e host.Event) bool { _, is := e.(host.Change); return is })
+		if n.life != nil {
+			n.life.hangUp()
 		}
 	}
 	c.chooseCore(dice)
@@ -53,6 +53,19 @@ func (c *cluster) heal() {
 	if c.violated == nil {
 		c.live()
 	}
+}
+
+// hangUp ends what operators asked and the host has not yet seen: no change of
+// membership begins any more.
+func (l *life) hangUp() {
+	l.inbox = slices.DeleteFunc(l.inbox, func(e host.Event) bool {
+		change, is := e.(host.Change)
+		if is {
+			l.requests[change.Client].lost()
+			delete(l.requests, change.Client)
+		}
+		return is
+	})
 }
 
 // repair ends every fault of a node but its being down.
