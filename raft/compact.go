@@ -9,7 +9,7 @@ import "github.com/quorate/quorate/internal/id"
 
 // compact emits a Cut if that frees more than least bytes.
 func (n *Node) compact(least int64) {
-	if n.installing != nil || n.pending != nil {
+	if n.installing != nil || n.pending != nil || n.flushed <= n.log.start.Index {
 		return
 	}
 	to := n.flushed

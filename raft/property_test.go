@@ -8,6 +8,7 @@ import (
 	"github.com/quorate/quorate/internal/faults"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/membership"
+	"github.com/quorate/quorate/trace"
 )
 
 // chaos is one run of the property test: random drops, doubles, reorderings,
@@ -305,15 +306,53 @@ func (c *chaos) heal() string {
 
 const chaosSteps = 2500
 
+// markOf names what must have happened somewhere, or the test tests less than it says.
+func markOf(e Effect) string {
+	switch e := e.(type) {
+	case Install:
+		return "snapshot installed"
+	case Load:
+		return fmt.Sprint("loaded for ", e.For)
+	case Cut:
+		return "log cut"
+	case Removed:
+		return fmt.Sprint("removed ", e.Committed)
+	case TransferEnded:
+		return "transfer ended"
+	case ReadReady:
+		return "read served"
+	case Refused:
+		return "refused: " + e.Why.String()
+	case Persist:
+		if !e.MustSync {
+			return "commit hint"
+		}
+	case Emit:
+		switch f := e.Event.Fields; {
+		case e.Event.Kind == trace.Truncated:
+			return "truncated"
+		case e.Event.Kind == trace.ConfigChanged && f[1].Number == 1:
+			return "joint"
+		case e.Event.Kind == trace.RoleChanged:
+			return f[0].Text
+		case e.Event.Kind == trace.ProgressState:
+			return f[1].Text
+		}
+	}
+	return "other"
+}
+
 func TestRandomFaultsBreakNothingM44M45M46M47M48M49(t *testing.T) {
 	seeds := uint64(300)
 	if testing.Short() {
 		seeds = 50
 	}
 	var sum chaos
+	marks := map[string]int{}
 	terms := id.Term(0)
 	for seed := uint64(1); seed <= seeds; seed++ {
 		c := newChaos(seed)
+		c.tell = func(_ *member, e Effect) { marks[markOf(e)]++ }
 		if v := c.run(chaosSteps); v != "" {
 			t.Fatalf("seed %d: %s", seed, v)
 		}
@@ -327,6 +366,16 @@ func TestRandomFaultsBreakNothingM44M45M46M47M48M49(t *testing.T) {
 			sum.snapshots += int(m.image.start.Index)
 		}
 	}
+	for _, must := range []string{
+		"snapshot installed", "loaded for 1", "loaded for 2", "log cut", "removed true", "removed false", "transfer ended", "read served",
+		"commit hint", "truncated", "joint", "leader", "candidate", "pre-candidate", "follower", "probe", "replicate", "snapshot",
+		"refused: " + ChangeInFlight.String(), "refused: " + NoOwnTermCommit.String(), "refused: " + OfficeUncertain.String(), "refused: " + Transferring.String(),
+	} {
+		if marks[must] == 0 && !testing.Short() {
+			t.Errorf("no seed reached %q", must)
+		}
+	}
+	t.Logf("%v", marks)
 	t.Logf("%d seeds: %d committed, %d terms, %d crashes, %d changes, %d reads, %d transfers, %d entries cut", seeds, sum.sequence, terms, sum.crashes, sum.changes, sum.reads, sum.transfers, sum.snapshots)
 }
 
