@@ -259,6 +259,54 @@ func TestSyncFailures(t *testing.T) {
 	}
 }
 
+// TestMisdirectedWrite shows D6: the bytes are there until the power fails, and
+// then somewhere else.
+func TestMisdirectedWrite(t *testing.T) {
+	d := NewDisk(DiskOptions{Seed: 1})
+	f := create(t, d.FS(), "a")
+	must(t, f.Preallocate(64<<10))
+	must(t, d.FS().SyncDir("."))
+	d.SetHook(func(op Op) error {
+		if op.Kind == OpWrite {
+			return WriteMisdirected
+		}
+		return nil
+	})
+	write(t, f, 1000, "data")
+	must(t, f.Sync())
+	if got := content(t, d.FS(), "a"); got[1000:1004] != "data" {
+		t.Errorf("before the crash: %q", got[1000:1004])
+	}
+	d.SetHook(nil)
+	d.CrashWith(LossAll)
+	if got := content(t, d.FS(), "a"); got[1000:1004] == "data" || strings.Count(got, "data") != 1 {
+		t.Errorf("after it: %q at its place, %d times in all", got[1000:1004], strings.Count(got, "data"))
+	}
+}
+
+// TestFailedWriteMayLeaveAPart: a hook's plain error fails the write, and any whole
+// sectors of it may be in the file.
+func TestFailedWriteMayLeaveAPart(t *testing.T) {
+	left := map[int]int{}
+	for seed := range uint64(50) {
+		d := NewDisk(DiskOptions{Seed: seed})
+		f := create(t, d.FS(), "a")
+		d.SetHook(func(op Op) error { return syscall.EIO })
+		n, err := f.WriteAt(bytes.Repeat([]byte("x"), 1500), 0)
+		if !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		d.SetHook(nil)
+		if got := content(t, d.FS(), "a"); len(got) != n || n%512 != 0 {
+			t.Fatalf("%d bytes reported, %d there", n, len(got))
+		}
+		left[n]++
+	}
+	if len(left) != 3 {
+		t.Errorf("parts left: %v", left)
+	}
+}
+
 func TestNoSpaceIsWhole(t *testing.T) {
 	d := NewDisk(DiskOptions{Capacity: 1000})
 	f := create(t, d.FS(), "a")

@@ -53,14 +53,14 @@
 //  5. At the first place p without a good frame, look at every frame header behind
 //     p, in this and later segments. If one of them says that the log was durable
 //     past p, this is corruption: stop, change nothing. Otherwise p is the end.
-//  6. Clear everything behind p, so that no lost frame can come back behind equal
-//     bytes; remove later segments unless they are empty.
+//  6. Remove later segments unless they are empty, and clear everything behind p,
+//     so that no lost frame can come back behind equal bytes.
 //  7. Sync: what was read may have been in the page cache only.
 //  8. Check that the log begins where the newest header says it must, and that
 //     every group's entries reach back to its start.
 //
-// A crash inside recovery is followed by the same recovery: step 6 only takes away
-// bytes that prove nothing, 3 and 6 remove files from the end.
+// A crash inside recovery is followed by the same recovery: 3 and 6 only take away
+// bytes that prove nothing, and files from the end.
 //
 // # Assumptions about disks
 //

@@ -353,7 +353,7 @@ func TestReleaseInAFullSegment(t *testing.T) {
 }
 
 // TestLinkBindsSegments: a segment of the same log and number, but of another
-// past (a file from a backup), does not continue this log (M4 of FAULTS).
+// past (a file from a backup), does not continue this log.
 func TestLinkBindsSegments(t *testing.T) {
 	o := Options{SegmentBytes: 8 << 10, Identity: 5}
 	made := func(term id.Term) *vfs.Disk {

@@ -111,7 +111,7 @@ func put(t testing.TB, fs vfs.FS, name string, content []byte) {
 }
 
 // TestMissingAndMixedSegments: a log without one of its files, or with one of
-// another log, is corrupt (M4, M5 of FAULTS).
+// another log, is corrupt.
 func TestMissingAndMixedSegments(t *testing.T) {
 	d, o, _, _ := corruptible(t)
 	d.CrashWith(vfs.LossAll)

@@ -272,7 +272,7 @@ func (p *player) open() error {
 
 // TestRandomCallsAgainstTwin plays random calls and power cuts and compares with
 // the twin after each recovery: everything synced is there, and what else is
-// there is a prefix of what was appended (M49).
+// there is a prefix of what was appended.
 func TestRandomCallsAgainstTwin(t *testing.T) {
 	crashes, releases := 0, 0
 	for seed := range uint64(60) {
@@ -313,7 +313,7 @@ func (p *player) play(steps int) error {
 
 // TestCrashAtEveryFileOperation plays scripts and cuts the power inside every
 // single file operation of theirs, and then once more inside the recovery, with
-// several kinds of loss (M49; the order of cutting and releasing: RAFT 16, 19, 20).
+// several kinds of loss (the order of cutting and releasing: RAFT 16, 19, 20).
 func TestCrashAtEveryFileOperation(t *testing.T) {
 	o := Options{SegmentBytes: 8 << 10, PinnedBytes: 8 << 10}
 	const steps = 90
