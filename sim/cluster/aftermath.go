@@ -13,11 +13,15 @@ import (
 // loses power and all that was not synced, a majority starts again, and everything
 // acknowledged is there.
 func (c *cluster) aftermath() {
+	var live []*node
 	for i, n := range c.nodes {
 		if c.core[i] && n.serving() {
+			live = append(live, n)
+			c.oracles.atRest(n)
 			n.cold()
 		}
 	}
+	c.oracles.identical(live)
 	for _, n := range c.nodes {
 		if n.exists && !n.gone {
 			n.down++

@@ -68,6 +68,7 @@ type cluster struct {
 	marks     map[string]bool
 	violated  error
 	at        id.Time
+	forked    bool         // the faults behind the then line are scheduled
 	healed    bool         // the second phase has begun
 	terms     int          // that had a leader before it
 	core      map[int]bool // indexes of nodes that were healed; only looked up
@@ -215,12 +216,26 @@ func (c *cluster) until(limit id.Time, done func() bool) bool {
 			slice = min(limit, c.world.Now().Add(5*id.Millisecond))
 		}
 		for c.violated == nil && c.world.Step(slice) {
+			c.fork()
 		}
 		if slice == limit {
 			return done != nil && c.violated == nil && done()
 		}
 	}
 	return false
+}
+
+// fork brings in the faults behind a recipe's then line when its event has come.
+func (c *cluster) fork() {
+	t := c.recipe.Then
+	if t == nil || c.forked || c.world.Sequence() < t.Event {
+		return
+	}
+	c.forked = true
+	for _, f := range t.Faults {
+		f.At = c.world.Now().Add(id.Duration(f.At))
+		c.world.At(f.At, func() { c.begin(f) })
+	}
 }
 
 // guarded runs f and makes a violation of its panic: a node may stop for listed

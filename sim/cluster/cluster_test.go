@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/quorate/quorate/internal/faults"
+	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
 )
@@ -72,6 +73,29 @@ func TestARunIsAFunctionOfItsRecipe(t *testing.T) {
 	}
 	if Run(Options{Seed: 1}).Hash == Run(Options{Seed: 2}).Hash {
 		t.Error("two seeds, one hash")
+	}
+}
+
+// A fork goes as its recipe until its event, and otherwise from there on.
+func TestAForkSharesItsPast(t *testing.T) {
+	lines := func(r sim.Recipe) []string {
+		var b bytes.Buffer
+		mustPass(t, Run(Options{Recipe: &r, Trace: &b}))
+		return strings.Split(b.String(), "\n")[1:] // without the header, which holds the recipe
+	}
+	r := mustParse(t, "voters n1,n2,n3\nworkload clients 2")
+	r.Length = 3 * id.Second
+	plain := lines(r)
+	const event = 900
+	r.Then = &sim.Fork{Event: event, Faults: []sim.Fault{sim.Fault{For: id.Second, Kind: sim.FaultPower}.With("lose", "all")}}
+	forked := lines(r)
+	for i := range event {
+		if plain[i] != forked[i] {
+			t.Fatalf("event %d differs:\n%s\n%s", i+1, plain[i], forked[i])
+		}
+	}
+	if !strings.Contains(forked[event]+forked[event+1]+forked[event+2], "power") {
+		t.Errorf("no power cut behind event %d: %s", event, forked[event])
 	}
 }
 

@@ -49,6 +49,7 @@ func (o *oracles) pass(l *life, effects []host.Effect) {
 		return
 	}
 	o.monotonic(l, now)
+	o.bounded(l)
 	o.office(l, now)
 	o.commit(l, now)
 	l.before = now

@@ -18,7 +18,12 @@ type appended struct {
 // possible returns the committed configuration and every later one that some
 // node's log still holds: any of them may come to be in force.
 func (o *oracles) possible() []raft.ConfigAt {
-	list := []raft.ConfigAt{o.config()}
+	list := []raft.ConfigAt{{Config: o.c.nodes[0].first}}
+	for _, a := range o.appended { // the newest that is committed, whether or not applied
+		if i := int(a.at.Index); i <= len(o.committed) && o.committed[i-1].chain == a.chain && a.at.Index > list[0].Index {
+			list[0] = a.at
+		}
+	}
 	for _, a := range o.appended {
 		held := slices.ContainsFunc(o.c.nodes, func(n *node) bool {
 			s, ok := n.shadow.written.at(a.at.Index)
