@@ -12,8 +12,9 @@ import (
 
 // Dump prints the log in dir for people: every segment, frame, record and entry
 // with its place, up to the end, and what recovery would make of that end. It
-// writes nothing and takes no lock, so it may look at a log that is in use, whose
-// newest frames it may then find half written. The error is Open's.
+// writes nothing and takes no lock, so it may look at a log that is in use: there
+// the newest frames may be half written when it comes by, and look corrupt when
+// later ones are there a moment later. The error is Open's.
 func Dump(fs vfs.FS, dir string, w io.Writer) error {
 	numbers, err := ownFiles(fs, dir)
 	if err != nil {
