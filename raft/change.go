@@ -73,6 +73,7 @@ func (n *Node) appendConfig(c membership.Config, p ProposalID) id.Index {
 func (n *Node) refreshConfig() {
 	c := n.log.config()
 	n.decide, n.counts = n.quorums(c.Config)
+	n.voter = c.Config.IsVoter(n.cfg.Self)
 	if _, ok := c.Config.Find(n.cfg.Self); ok {
 		n.removed = false
 	}

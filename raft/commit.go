@@ -98,8 +98,7 @@ func (n *Node) leaveOffice() {
 	if n.role != Leader {
 		return
 	}
-	c := n.log.config()
-	if c.Index > n.commit || c.Config.Joint || c.Config.IsVoter(n.cfg.Self) {
+	if c := n.log.config(); n.voter || c.Index > n.commit || c.Config.Joint {
 		return
 	}
 	if best := n.bestCandidate(); best != nil && best.match == n.log.last {

@@ -74,6 +74,7 @@ type Node struct {
 	votes     []ballot // of a (pre-)candidate
 	decide    quorum.Joint
 	counts    quorum.Joint // the same unless a fault switch is on
+	voter     bool         // this node votes in the configuration in force, in either half
 	wasMember bool         // a committed configuration listed this node
 	removed   bool         // Removed was reported as committed
 

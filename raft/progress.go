@@ -42,14 +42,15 @@ type flight struct {
 	sent  id.Time
 }
 
-// peer finds a member by binary search; nil if this node does not lead or does
-// not know it.
+// peer finds a member; nil if this node does not lead or does not know it. There
+// are few, and it is asked for often: a loop beats a search.
 func (n *Node) peer(m id.NodeID) *peer {
-	k, ok := slices.BinarySearchFunc(n.peers, m, func(p peer, m id.NodeID) int { return p.id.Compare(m) })
-	if !ok {
-		return nil
+	for i := range n.peers {
+		if n.peers[i].id == m {
+			return &n.peers[i]
+		}
 	}
-	return &n.peers[k]
+	return nil
 }
 
 // answeredBy is the peer that answered this leader in this term: only answers
