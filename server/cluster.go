@@ -247,21 +247,37 @@ func (s *Server) addHere(ctx context.Context, peerURLs []string, learner bool) (
 	return answer, err
 }
 
-// removeHere is MemberRemove at the leader.
+// removeHere is MemberRemove at the leader. One that is to remove itself hands
+// over first and lets its successor do it: nobody waits for an election then, and
+// there is somebody to tell the client how it ended.
 func (s *Server) removeHere(ctx context.Context, node uint64) (askAnswer, error) {
+	if c := s.group.Status().Config; node == s.o.Self.Node && count(c, membership.Voter) > 1 {
+		if err := s.mayRemove(ctx, c, node); err != nil {
+			return askAnswer{}, err
+		}
+		if err := s.group.Transfer(ctx, id.None); err == nil {
+			return askAnswer{}, refusedFor(raft.NotLeader)
+		}
+	}
 	return s.change(ctx, func(c membership.Config) (membership.Op, error) {
-		m, ok := find(c, node)
-		if !ok {
-			return membership.Op{}, ErrMemberNotFound
+		if err := s.mayRemove(ctx, c, node); err != nil {
+			return membership.Op{}, err
 		}
-		if s.o.StrictReconfig && m.Role == membership.Voter {
-			s.lookAtPeers(ctx)
-			if err := s.mayRemoveVoter(time.Now(), c, m); err != nil {
-				return membership.Op{}, err
-			}
-		}
+		m, _ := find(c, node)
 		return membership.Op{Kind: membership.Remove, Member: m}, nil
 	})
+}
+
+func (s *Server) mayRemove(ctx context.Context, c membership.Config, node uint64) error {
+	m, ok := find(c, node)
+	if !ok {
+		return ErrMemberNotFound
+	}
+	if !s.o.StrictReconfig || m.Role != membership.Voter {
+		return nil
+	}
+	s.lookAtPeers(ctx)
+	return s.mayRemoveVoter(time.Now(), c, m)
 }
 
 // updateHere is MemberUpdate at the leader. The role stays.

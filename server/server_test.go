@@ -487,6 +487,31 @@ func TestAFollowerAsksTheLeader(t *testing.T) {
 	}
 }
 
+// A leader that is to remove itself hands over; its successor removes it and
+// tells the client.
+func TestALeaderIsRemovedByItsSuccessor(t *testing.T) {
+	s, g := start(t, server.Options{})
+	ctx := context.Background()
+	_, other, _, err := s.MemberAdd(ctx, []string{"http://127.0.0.1:9"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked string
+	g.Ask(func(_ context.Context, request []byte) ([]byte, error) {
+		asked = string(request)
+		return []byte(`{"members":[]}`), nil
+	})
+	if _, _, err := s.MemberRemove(ctx, servertest.Self.Node); err != nil {
+		t.Fatal(err)
+	}
+	if st := g.Status(); st.Leader != other.ID && st.Leader != id.None || len(st.Config.Members) != 2 {
+		t.Errorf("it removed itself: %+v", st)
+	}
+	if !strings.Contains(asked, `"do":"remove"`) {
+		t.Errorf("asked %q", asked)
+	}
+}
+
 func TestMoveLeaderOnlyFromTheLeaderToAVoter(t *testing.T) {
 	s, g := start(t, server.Options{})
 	ctx := context.Background()

@@ -32,6 +32,7 @@ type devOptions struct {
 	clientPort   int
 	restartAfter time.Duration
 	keep         bool
+	serve        []string // further flags for every member
 }
 
 func newDev() *cobra.Command {
@@ -44,12 +45,19 @@ it with Ctrl-C. Kill a member and see: dev starts it again.
 
   quorate dev
   quorate dev --members 5 --dir /tmp/five --keep
+  quorate dev -- --heartbeat-interval 100     flags of serve, for every member
 
 DIR/cluster.json always lists the members as [{name, pid, clientURL, peerURL}]; a
 member that is down has pid null. Each member logs to DIR/NAME.log. Started again
 over the same --dir, the members resume with their data.`,
-		Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
+			if n := cmd.ArgsLenAtDash(); n > 0 || n < 0 && len(args) > 0 {
+				return usagef("'quorate dev' takes no arguments; flags for every member go behind --, as in: quorate dev -- --retain-bytes 1048576")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.serve = args
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return dev(ctx, o, cmd.OutOrStdout())
@@ -155,6 +163,7 @@ func devMembers(o devOptions) []devMember {
 			"--initial-cluster", strings.Join(initial, ","),
 			"--initial-cluster-token", "quorate-dev",
 		}
+		m.args = append(m.args, o.serve...)
 	}
 	return members
 }

@@ -241,7 +241,7 @@ func TestCommandsNameWhatIsWrong(t *testing.T) {
 		{[]string{"quorate", "ser"}, 2, `unknown command "ser"`},
 		{[]string{"quorate", "--nope"}, 2, "unknown flag: --nope; run 'quorate --help'"},
 		{[]string{"quorate", "dev", "--nope"}, 2, "unknown flag: --nope; run 'quorate dev --help'"},
-		{[]string{"quorate", "dev", "x"}, 2, "takes no arguments, got 1"},
+		{[]string{"quorate", "dev", "x"}, 2, "takes no arguments; flags for every member go behind --"},
 		{[]string{"quorate", "dev", "--members", "0"}, 2, "--members 0 must be 1 to 9"},
 		{[]string{"quorate", "dev", "--client-port", "65500"}, 2, "leaves no room for 3 members"},
 		{[]string{"quorate", "serve", "-nope"}, 2, "unknown flag --nope"},

@@ -160,7 +160,10 @@ func listenOn(address, network, flag string) (net.Listener, error) {
 func (m *runningMember) startGroup(self id.NodeID, secure *tls.Config) error {
 	c := m.c
 	var err error
-	if m.engine, err = pebble.Open(filepath.Join(c.DataDir, "kv"), pebble.Options{}); err != nil {
+	// The log can only be cut up to what the engine has flushed, so the engine
+	// flushes at least as often as the log is to be cut.
+	engine := pebble.Options{MemTableBytes: min(pebble.Options{}.WithDefaults().MemTableBytes, c.RetainBytes)}
+	if m.engine, err = pebble.Open(filepath.Join(c.DataDir, "kv"), engine); err != nil {
 		return err
 	}
 	election := 2 * time.Duration(c.ElectionMillis) * time.Millisecond
@@ -260,11 +263,20 @@ func (m *runningMember) serve(life context.Context) {
 	go m.publish(life)
 }
 
-// followStatus tells the server about every change.
+// followStatus tells the server about every change, and the log about leaders.
 func (m *runningMember) followStatus(life context.Context) {
+	var leader id.NodeID
 	for {
 		changed := m.group.Changed()
 		m.server.StatusChanged()
+		if st := m.group.Status(); st.Leader != leader {
+			leader = st.Leader
+			if leader == id.None {
+				m.log.Info("no leader is known", "term", st.Term)
+			} else {
+				m.log.Info("leader elected", "leader", fmt.Sprintf("%x", leader.Node), "term", st.Term, "self", leader.Node == m.identity.Node)
+			}
+		}
 		select {
 		case <-changed:
 		case <-life.Done():

@@ -100,10 +100,15 @@ func (g *Group) Lead() {
 
 // Follow makes the member a follower of a leader that answers with ask.
 func (g *Group) Follow(leader id.NodeID, ask func(ctx context.Context, request []byte) ([]byte, error)) {
+	g.Ask(ask)
+	g.SetStatus(func(st *raft.Status) { st.Role, st.Leader = raft.Follower, leader })
+}
+
+// Ask answers what this member asks its leader.
+func (g *Group) Ask(ask func(ctx context.Context, request []byte) ([]byte, error)) {
 	g.mu.Lock()
 	g.ask = ask
 	g.mu.Unlock()
-	g.SetStatus(func(st *raft.Status) { st.Role, st.Leader = raft.Follower, leader })
 }
 
 // FailNext makes the next proposals and reads end with errs, one each, without
