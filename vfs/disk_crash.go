@@ -21,6 +21,22 @@ const (
 // in a legal state drawn by the seed. Mount it again with FS.
 func (d *Disk) Crash() { d.CrashWith(LossDrawn) }
 
+// Kill ends the process and not the power: every mount, file and lock dies, and
+// what was written stays in the cache, as durable or not as it was. A call in
+// flight has no effect. What the next process reads is therefore not durable until
+// it has synced it itself.
+func (d *Disk) Kill() {
+	d.epoch++
+	d.locks = map[string]bool{}
+	d.moves = slices.DeleteFunc(d.moves, func(mv move) bool { return mv.done == 0 })
+	for _, names := range []map[string]*inode{d.names, d.durable} {
+		for _, name := range sorted(names) {
+			n := names[name]
+			n.pending = slices.DeleteFunc(n.pending, func(c change) bool { return c.done == 0 })
+		}
+	}
+}
+
 // CrashWith is Crash with the loss given.
 func (d *Disk) CrashWith(loss Loss) {
 	d.epoch++

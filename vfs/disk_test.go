@@ -430,3 +430,43 @@ func TestImageAgainstNaiveTwin(t *testing.T) {
 		}
 	}
 }
+
+// A killed process leaves its writes in the cache: the next one reads them, and a
+// power cut still takes them away.
+func TestKillKeepsTheCacheAndMakesNothingDurable(t *testing.T) {
+	for _, sync := range []bool{false, true} {
+		d := NewDisk(DiskOptions{Seed: 1})
+		f := create(t, d.FS(), "a")
+		write(t, f, 0, "hello")
+		d.Kill()
+		if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, ErrCrashed) {
+			t.Errorf("a file of the dead process still writes: %v", err)
+		}
+		next := d.FS()
+		if got := content(t, next, "a"); got != "hello" {
+			t.Errorf("the next process reads %q", got)
+		}
+		if sync {
+			f, err := next.Open("a")
+			must(t, err)
+			must(t, f.Sync())
+			must(t, next.SyncDir("."))
+		}
+		d.CrashWith(LossAll)
+		if got, want := content(t, d.FS(), "a"), map[bool]string{false: "<none>", true: "hello"}[sync]; got != want {
+			t.Errorf("synced %v: after the power cut %q, want %q", sync, got, want)
+		}
+	}
+	// A call in flight has no effect, now or later.
+	d := NewDisk(DiskOptions{Seed: 1})
+	f := create(t, d.FS(), "a")
+	must(t, d.FS().SyncDir("."))
+	d.SetHook(func(Op) error { d.SetHook(nil); d.Kill(); return nil })
+	if _, err := f.WriteAt([]byte("hello"), 0); !errors.Is(err, ErrCrashed) {
+		t.Errorf("the write of a process killed under it: %v", err)
+	}
+	d.CrashWith(LossNone)
+	if got := content(t, d.FS(), "a"); got != "" {
+		t.Errorf("it wrote %q", got)
+	}
+}
