@@ -365,3 +365,89 @@ func TestBug30SnapshotsDoNotLoop(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 }
+
+// Entries that were loaded are checked against the log as it is now: between the
+// question and the answer it may have changed.
+func TestLoadedEntriesMustBeThisLogs(t *testing.T) {
+	terms := make([]id.Term, 20)
+	for i := range terms {
+		terms[i] = 1
+	}
+	b := newBench(t, 3, HardState{}, terms...)
+	b.lead(t)
+	find := func(out []Effect, is func(Effect) bool) bool {
+		for _, e := range out {
+			if is(e) {
+				return true
+			}
+		}
+		return false
+	}
+	loads := func(e Effect) bool {
+		l, ok := e.(Load)
+		return ok && l.For == ForPeer && l.Peer == nid(2) && l.From == 6
+	}
+	sends := func(e Effect) bool {
+		s, ok := e.(Send)
+		a, is := s.Message.(Append)
+		return ok && is && s.To == nid(2) && a.Prev == 5 && len(a.Entries) == 2
+	}
+	out := b.m.give(b.world, Received{From: nid(2), Message: AppendAccepted{Term: 2, Match: 5}})
+	if !find(out, loads) || find(out, sends) {
+		t.Fatalf("entry 6 is not in memory: %v", out)
+	}
+	b.m.loads = nil
+	out = b.m.give(b.world, Loaded{For: ForPeer, Peer: nid(2), From: 6, Entries: []Entry{data(6, 7, "of another log")}})
+	if !find(out, loads) || find(out, sends) {
+		t.Fatalf("entries of another log: %v", out)
+	}
+	b.m.loads = nil
+	out = b.m.give(b.world, Loaded{For: ForPeer, Peer: nid(2), From: 6, Entries: []Entry{data(6, 1, "x"), data(7, 1, "y"), data(9, 1, "not next")}})
+	if !find(out, sends) {
+		t.Fatalf("two good entries are not sent: %v", out)
+	}
+	b.m.loads = nil
+	out = b.m.give(b.world, Loaded{For: ForPeer, Peer: nid(2), From: 8, Gone: true})
+	if !find(out, func(e Effect) bool { s, ok := e.(SendSnapshot); return ok && s.To == nid(2) }) {
+		t.Fatalf("the log no longer has entry 8: %v", out)
+	}
+	// Nobody asked.
+	if out = b.m.give(b.world, Loaded{For: ForPeer, Peer: nid(3), From: 1, Entries: []Entry{data(1, 1, "x")}}); len(out) != 0 {
+		t.Fatalf("%v", out)
+	}
+}
+
+func TestReadsAreBounded(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		b := newBench(t, 3, HardState{})
+		b.m.node.cfg.Reads = 2
+		if leads {
+			b.lead(t)
+		} else {
+			b.from(2, Heartbeat{Term: 1})
+		}
+		refused := 0
+		for _, e := range b.m.give(b.world, Read{ID: 1}, Read{ID: 2}, Read{ID: 3}) {
+			if r, ok := e.(Refused); ok && r.IsRead && r.Read == 3 && r.Why == Overloaded {
+				refused++
+			}
+		}
+		if refused != 1 {
+			t.Errorf("leads %v: the third read of two is not refused", leads)
+		}
+		if !leads { // the leader does not answer: refused, not forgotten
+			out := []Effect(nil)
+			for i := 0; i < 20 && len(out) < 2; i++ {
+				b.now = b.m.node.Deadline()
+				for _, e := range b.pass(b.m) {
+					if r, ok := e.(Refused); ok && r.Why == OfficeUncertain {
+						out = append(out, r)
+					}
+				}
+			}
+			if len(out) != 2 {
+				t.Errorf("%d of 2 unanswered reads were refused", len(out))
+			}
+		}
+	}
+}

@@ -86,9 +86,11 @@ func (n *Node) answerReads() {
 	if !n.ownTermCommitted() && !n.cfg.Faults.On(faults.NoOwnTermRead) {
 		return // what is committed is not known yet (bug 6)
 	}
-	if n.assigned < len(n.reads) {
+	// One round in flight: what comes meanwhile shares the next one, as writes share
+	// an fsync. A lost heartbeat is made good by the next, which carries the round.
+	if n.assigned == 0 {
 		n.round++
-		for i := n.assigned; i < len(n.reads); i++ {
+		for i := range n.reads {
 			n.reads[i].round, n.reads[i].index = n.round, n.commit
 		}
 		n.assigned = len(n.reads)
@@ -101,7 +103,9 @@ func (n *Node) answerReads() {
 			}
 		}
 	}
-	n.serveReads(n.confirmed())
+	if n.serveReads(n.confirmed()); n.assigned == 0 && len(n.reads) > 0 {
+		n.answerReads()
+	}
 }
 
 // confirmed is the newest round that a majority answered: computed as a commit
