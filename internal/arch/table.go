@@ -94,6 +94,7 @@ var table = []place{
 	{path: "lab/...", layer: beside, machine: true, uses: []string{"lab", "sim", "sim/cluster", "check"}, promise: "one machine per protocol"},
 	{path: "cmd/labwasm", layer: beside, uses: []string{"lab/...", "sim", "sim/cluster", "check"}, promise: "the lab in a browser"},
 	{path: "examples/...", layer: beside, uses: []string{".", "rsm", "membership"}, promise: "programs of others: the public face and nothing inside"},
+	{path: "e2e", layer: service, promise: "the binary as its users meet it: real processes, tests only"},
 	{path: "internal/planted", layer: beside, uses: []string{"sim", "sim/cluster"}, promise: "the oracles, tried on broken rules"},
 	{path: "internal/arch", layer: beside, promise: "this test"},
 	{path: "internal/mission", layer: beside, promise: "which behaviour is shown by which test"},
