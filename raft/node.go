@@ -104,6 +104,7 @@ type Node struct {
 	assigned int // reads[:assigned] have a round
 	asked    []askedRead
 	askedSeq uint64
+	askedAt  id.Time // when the newest question left
 
 	// Of this pass.
 	out     []Effect

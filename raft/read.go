@@ -150,12 +150,17 @@ func (n *Node) waitingRound() uint64 {
 	return n.round
 }
 
-// askLeader sends the pass's reads to the leader as one question.
+// askLeader asks the leader for all reads that wait, one question in flight. One
+// that seems lost, by the time of a heartbeat, does not hold up the next.
 func (n *Node) askLeader() {
 	if n.role == Leader || n.leader == id.None || len(n.asked) == 0 || n.asked[len(n.asked)-1].ask != 0 {
 		return
 	}
+	if n.asked[0].ask != 0 && n.now < n.askedAt.Add(n.cfg.Heartbeat) {
+		return
+	}
 	n.askedSeq++
+	n.askedAt = n.now
 	for i := len(n.asked) - 1; i >= 0 && n.asked[i].ask == 0; i-- {
 		n.asked[i].ask = n.askedSeq
 	}
