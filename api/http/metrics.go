@@ -4,6 +4,7 @@ import (
 	"fmt"
 	nethttp "net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,28 @@ type Metrics struct {
 	received, sent   *prometheus.CounterVec
 	bytesSent        atomic.Uint64
 	bytesReceived    atomic.Uint64
+	calls            sync.Map // full method → *callMetrics: a call then costs no look-up by labels
+}
+
+// callMetrics are the counters of one method.
+type callMetrics struct {
+	started, received, sent, ok prometheus.Counter
+}
+
+// call finds or makes the counters of a method. The set of methods is fixed by
+// the services, so the map does not grow.
+func (m *Metrics) call(kind, full string) *callMetrics {
+	if c, ok := m.calls.Load(full); ok {
+		return c.(*callMetrics)
+	}
+	service, method := split(full)
+	c, _ := m.calls.LoadOrStore(full, &callMetrics{
+		started:  m.started.WithLabelValues(kind, service, method),
+		received: m.received.WithLabelValues(kind, service, method),
+		sent:     m.sent.WithLabelValues(kind, service, method),
+		ok:       m.handled.WithLabelValues(kind, service, method, codes.OK.String()),
+	})
+	return c.(*callMetrics)
 }
 
 // NewMetrics returns metrics without a member; give it one with Watch.
@@ -65,24 +88,17 @@ func split(full string) (service, method string) {
 	return service, method
 }
 
-func (m *Metrics) Started(kind, full string) {
-	service, method := split(full)
-	m.started.WithLabelValues(kind, service, method).Inc()
-}
+func (m *Metrics) Started(kind, full string)  { m.call(kind, full).started.Inc() }
+func (m *Metrics) Received(kind, full string) { m.call(kind, full).received.Inc() }
+func (m *Metrics) Sent(kind, full string)     { m.call(kind, full).sent.Inc() }
 
 func (m *Metrics) Handled(kind, full string, code codes.Code) {
+	if code == codes.OK {
+		m.call(kind, full).ok.Inc()
+		return
+	}
 	service, method := split(full)
 	m.handled.WithLabelValues(kind, service, method, code.String()).Inc()
-}
-
-func (m *Metrics) Received(kind, full string) {
-	service, method := split(full)
-	m.received.WithLabelValues(kind, service, method).Inc()
-}
-
-func (m *Metrics) Sent(kind, full string) {
-	service, method := split(full)
-	m.sent.WithLabelValues(kind, service, method).Inc()
 }
 
 func (m *Metrics) Bytes(sent, received int) {
