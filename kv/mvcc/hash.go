@@ -28,7 +28,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // HashKV hashes every version up to rev (0: all) as etcd does: CRC-32C over the
 // name of its bucket and then each row's key and value, in order of revision.
 // Versions at or before the compact revision count only if they still live at
-// rev; but if no key lives at rev, all that compaction keeps count.
+// rev; but if no key lives at rev, all puts that compaction keeps count.
+// Deletions at or before it never count, although one exactly there is kept.
 func (v *View) HashKV(rev int64) (Hash, error) {
 	if rev > 0 && rev < v.state.compact {
 		return Hash{}, ErrCompacted
@@ -44,9 +45,9 @@ func (v *View) HashKV(rev int64) (Hash, error) {
 	if err != nil {
 		return Hash{}, err
 	}
-	keptAt, keepsDeletion := rev, false
+	keptAt := rev
 	if !alive {
-		keptAt, keepsDeletion = v.state.compact, true
+		keptAt = v.state.compact
 	}
 	h.Hash = crc32.Update(0, castagnoli, []byte(etcdBucket))
 	var row []byte
@@ -59,7 +60,7 @@ func (v *View) HashKV(rev int64) (Hash, error) {
 		if c.rev.main > v.state.compact {
 			return true, nil
 		}
-		return versions.kept(c, keptAt, keepsDeletion)
+		return versions.kept(c, keptAt, false)
 	})
 	return h, err
 }

@@ -262,3 +262,20 @@ func TestRule15_PrevKVIsPerOperation(t *testing.T) {
 	x.want("delete without", len(resp.Responses[1].DeleteRange.Prev), 0)
 	x.want("new key", resp.Responses[2].Put.Prev, (*KeyValue)(nil))
 }
+
+// etcd 3.7 panics here, on every member.
+func TestIgnoringTheValueOfAKeyThatTheTransactionItselfDeleted(t *testing.T) {
+	x := newFixture(t)
+	x.do(func(u *Update) { u.Put(&PutRequest{Key: []byte("b"), Value: []byte("v"), Lease: 5}) })
+	resp, err := x.txn(&TxnRequest{Success: []Op{deleteOp("a", "\x00"),
+		{Put: &PutRequest{Key: []byte("b"), IgnoreValue: true, IgnoreLease: true, PrevKV: true}}}})
+	if err != nil || resp.Responses[1].Put.Prev != nil {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	x.view(func(v *View) {
+		kv, err := v.At([]byte("b"), 3)
+		if err != nil || kv.Version != 1 || len(kv.Value) != 0 || kv.Lease != 0 {
+			t.Fatalf("%+v, %v", kv, err)
+		}
+	})
+}

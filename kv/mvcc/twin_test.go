@@ -373,6 +373,9 @@ func (w *twin) HashKV(rev int64) uint32 {
 		if c.main > rev || c.main <= w.compact && len(keep) > 0 && !keep[[2]int64{c.main, c.sub}] {
 			continue
 		}
+		if c.main == w.compact && c.dead {
+			continue
+		}
 		k := make([]byte, 17, 18)
 		binary.BigEndian.PutUint64(k, uint64(c.main))
 		k[8] = '_'

@@ -252,6 +252,9 @@ func (u *Update) put(r *PutRequest) (*PutResponse, error) {
 	alive := found && !old.dead
 	resp := &PutResponse{Revision: u.revision + 1}
 	value, lease := r.Value, r.Lease
+	// A deletion earlier in the transaction may have taken the key after checkPut
+	// saw it (the holes in writesOf): then there is nothing to keep, and the value
+	// and lease are empty. etcd 3.7 panics there.
 	if alive && (r.PrevKV || r.IgnoreValue) {
 		prev, err := u.reader.at(r.Key, u.current())
 		if err != nil {
