@@ -360,7 +360,6 @@ func (n *node) join() {
 	if _, member := newest.Config.Find(n.self); !member && n.c.oracles.wasMember(n.self) {
 		if n.life != nil {
 			n.end()
-			n.disk.CrashWith(losses["none"])
 		}
 		n.self.Incarnation++
 		n.gone, n.exists = false, false

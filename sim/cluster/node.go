@@ -240,9 +240,9 @@ func (n *node) crashNow(f sim.Fault) {
 	})
 }
 
-// losses are what becomes of unsynced writes (D1–D3).
+// losses are what becomes of unsynced writes when the power goes (D1–D3).
 var losses = map[string]vfs.Loss{
-	"none": vfs.LossNone, "all": vfs.LossAll, "prefix": vfs.LossPrefix, "random": vfs.LossSubset, "torn": vfs.LossDrawn,
+	"all": vfs.LossAll, "prefix": vfs.LossPrefix, "random": vfs.LossSubset, "torn": vfs.LossDrawn,
 }
 
 // kill ends the process at once and takes unsynced writes away.
@@ -259,16 +259,25 @@ func (n *node) kill(lose string) {
 		n.c.mark("crash during recovery")
 	}
 	n.end()
-	n.disk.CrashWith(losses[lose])
+	if lose == "none" {
+		n.disk.Kill() // the process, not the power
+	} else {
+		n.disk.CrashWith(losses[lose])
+	}
 }
 
-// exit ends the process as a fail-stop does: what it wrote stays in the cache of
-// the operating system. A supervisor starts it again.
+// exit ends the process as a fail-stop does. A supervisor starts it again: behind a
+// reboot of the machine, or at once, and then what the process wrote is still in
+// the cache of the operating system, written to the disk or not.
 func (n *node) exit(why string) {
 	n.c.mark("halt")
 	n.c.world.Emit(trace.Event{Node: n.self, Kind: trace.Halted, Fields: []trace.Field{trace.Text("reason", why)}})
 	n.end()
-	n.disk.CrashWith(vfs.LossNone)
+	if n.c.set.reboot {
+		n.disk.Crash()
+	} else {
+		n.disk.Kill()
+	}
 	n.c.world.After(id.Second, n.boot)
 }
 

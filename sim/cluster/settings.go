@@ -17,6 +17,7 @@ type settings struct {
 	snapshotEntries, segmentBytes, sectorBytes  int
 
 	machine string      // map, durable-map or kv
+	reboot  bool        // a machine whose process halted is rebooted before the next start
 	encode  bool        // messages travel as bytes
 	latency id.Duration // of the network, at most; at least a quarter of it
 	sync    id.Duration // of an fsync, at most; at least a quarter of it
@@ -43,6 +44,7 @@ func readSettings(r *sim.Recipe) (settings, error) {
 		segmentBytes:     int(c.Int("segment-bytes", 64<<10, 8<<10, 64<<20)),
 		sectorBytes:      int(c.Int("sector-bytes", 512, 512, 4096)),
 		machine:          c.Word("machine", "map", "durable-map", "kv"),
+		reboot:           c.Int("reboot", 1, 0, 1) == 1,
 		encode:           c.Int("encode", 0, 0, 1) == 1,
 		latency:          c.Duration("latency", 2*ms, id.Microsecond, s),
 		sync:             c.Duration("sync", 2*ms, id.Microsecond, s),
