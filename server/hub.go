@@ -13,11 +13,10 @@ import (
 )
 
 const (
-	hubRequestsMax  = 1024    // requests of streams waiting for the hub; further ones wait at their stream
-	hubChangesMax   = 4096    // Applies waiting for the hub; beyond, watchers read the store instead
-	hubEventsMax    = 100_000 // their events, likewise
-	streamAnswers   = 1024    // answers a stream may have unread before its next request waits
-	hubStepRequests = 256     // requests taken in one Step
+	hubRequestsMax  = 1024 // requests of streams waiting for the hub; further ones wait at their stream
+	hubChangesMax   = 4096 // Applies waiting for the hub; beyond, watchers read the store instead
+	streamAnswers   = 1024 // answers a stream may have unread before its next request waits
+	hubStepRequests = 256  // requests taken in one Step
 )
 
 // hub feeds the watch.Hub of this member: one goroutine owns it. Applies never
@@ -32,7 +31,7 @@ type hub struct {
 
 	mu      sync.Mutex
 	changes []watch.Input // Published and Restored, in order
-	events  int           // in changes
+	bytes   int           // of the events in changes
 	view    *sharedView   // newest
 	streams map[watch.StreamID]*WatchStream
 	nextID  watch.StreamID
@@ -63,14 +62,16 @@ func (h *hub) applied(c kv.Changes) {
 		return
 	}
 	h.replaceView(View{View: c.View, Release: func() { c.View.Close() }})
-	if c.Restored || len(h.changes) >= hubChangesMax || h.events+len(c.Events) > hubEventsMax {
-		h.changes, h.events = append(h.changes[:0], watch.Restored{Revision: c.Revision, CompactRevision: c.CompactRevision}), 0
+	p := watch.Published{Revision: c.Revision, CompactRevision: c.CompactRevision, Events: make([]watch.Event, len(c.Events))}
+	size := 0
+	for i := range c.Events {
+		p.Events[i].Event = c.Events[i]
+		size += watch.EventBytes(&p.Events[i])
+	}
+	if c.Restored || len(h.changes) >= hubChangesMax || h.bytes+size > h.s.o.WatchQueueBytesMax {
+		h.changes, h.bytes = append(h.changes[:0], watch.Restored{Revision: c.Revision, CompactRevision: c.CompactRevision}), 0
 	} else {
-		p := watch.Published{Revision: c.Revision, CompactRevision: c.CompactRevision, Events: make([]watch.Event, len(c.Events))}
-		for i := range c.Events {
-			p.Events[i].Event = c.Events[i]
-		}
-		h.changes, h.events = append(h.changes, p), h.events+len(c.Events)
+		h.changes, h.bytes = append(h.changes, p), h.bytes+size
 	}
 	select {
 	case h.wake <- struct{}{}:
@@ -168,7 +169,7 @@ func (h *hub) takeChanges() []watch.Input {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	changes := h.changes
-	h.changes, h.events = nil, 0
+	h.changes, h.bytes = nil, 0
 	return changes
 }
 

@@ -28,12 +28,15 @@ type Options struct {
 	Election         time.Duration // longest election timeout of the group. 300 ms
 	RequestTimeout   time.Duration // longest wait for a leader and a majority. 5 s + 2 × Election, etcd's
 	ProgressInterval time.Duration // between progress notices to idle watchers. 10 min, etcd's
-	WatchersMax      int           // watchers on this member; beyond a creation is refused. 1,000,000
-	StrictReconfig   bool          // refuse changes that would leave no majority
-	LearnersMax      int           // learners at a time. 1, etcd's
-	QuotaBytes       int64         // live bytes; beyond: alarm NOSPACE. 0: none
-	EngineStats      func() engine.Stats
-	Logger           *slog.Logger
+	// WatchQueueBytesMax bounds events that were applied and not yet handed to
+	// watchers; beyond, watchers read the store instead. 64 MiB.
+	WatchQueueBytesMax int
+	WatchersMax        int   // watchers on this member; beyond a creation is refused. 1,000,000
+	StrictReconfig     bool  // refuse changes that would leave no majority
+	LearnersMax        int   // learners at a time. 1, etcd's
+	QuotaBytes         int64 // live bytes; beyond: alarm NOSPACE. 0: none
+	EngineStats        func() engine.Stats
+	Logger             *slog.Logger
 }
 
 // WithDefaults returns a copy in which every zero field has its default.
@@ -62,6 +65,9 @@ func (o Options) WithDefaults() Options {
 	}
 	if o.ProgressInterval == 0 {
 		o.ProgressInterval = 10 * time.Minute
+	}
+	if o.WatchQueueBytesMax == 0 {
+		o.WatchQueueBytesMax = 64 << 20
 	}
 	if o.WatchersMax == 0 {
 		o.WatchersMax = 1_000_000

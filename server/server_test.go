@@ -257,7 +257,13 @@ func collect(t *testing.T, ctx context.Context, w *server.WatchStream, n int) (e
 }
 
 func TestWatchersCatchUpAndStayInOrder(t *testing.T) {
-	s, _ := start(t, server.Options{})
+	t.Run("handed out as applied", func(t *testing.T) { watchersCatchUp(t, server.Options{}) })
+	// No room between apply and the hub: everything is read back from the store.
+	t.Run("always too late", func(t *testing.T) { watchersCatchUp(t, server.Options{WatchQueueBytesMax: 1}) })
+}
+
+func watchersCatchUp(t *testing.T, o server.Options) {
+	s, _ := start(t, o)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	const before, after = 1500, 200
