@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -135,6 +136,7 @@ func startQuorate(ctx context.Context, dir, binary string) (endpoint string, sto
 		"--listen-peer-urls", peer.String(), "--initial-advertise-peer-urls", peer.String(),
 		"--initial-cluster", "ours="+peer.String())
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it never outlives this program
 	if err := cmd.Start(); err != nil {
 		return "", nil, err
 	}

@@ -50,7 +50,7 @@ func Start(ctx context.Context, binary, dir string, n int, more ...string) (*Clu
 	args := append([]string{"dev", "--dir", filepath.Join(dir, "data"), "--keep", "--members", fmt.Sprint(n), "--client-port", fmt.Sprint(port)}, more...)
 	c := &Cluster{Dir: filepath.Join(dir, "data"), log: log, cmd: exec.Command(binary, args...)}
 	c.cmd.Stdout, c.cmd.Stderr = log, log
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
