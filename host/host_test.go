@@ -386,3 +386,25 @@ func TestMalformedAsksAreAnsweredAsRefusals(t *testing.T) {
 		t.Errorf("%d answers to %d malformed requests", len(w.mail), len(full)-1)
 	}
 }
+
+// The write-ahead rule: a committed entry waits for this member's own log before
+// it reaches the state machine.
+func TestNothingIsAppliedBeforeItIsInTheLogM79(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	n := w.leader(1)
+	slow := w.follower(n)
+	slow.hold = true
+	before := slow.applied
+	c := n.propose(1, "x")
+	w.run(20 * id.Millisecond)
+	n.want(c, Done) // committed by the other two
+	if s, _ := slow.host.Group(1); slow.applied != before || s.Durable >= n.ended[c].Index {
+		t.Fatalf("applied %d with a log durable to %d", slow.applied, s.Durable)
+	}
+	slow.hold = false
+	slow.flush()
+	w.run(20 * id.Millisecond)
+	if slow.applied < n.ended[c].Index {
+		t.Errorf("applied %d after its log had everything, want %d", slow.applied, n.ended[c].Index)
+	}
+}

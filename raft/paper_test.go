@@ -430,3 +430,35 @@ func TestAVoteIsIgnoredWhileALeaderWasHeardM22(t *testing.T) {
 		t.Fatal("after the shortest election timeout the leader counts as silent")
 	}
 }
+
+// What a leader does: takes writes, keeps its own log and the followers', and
+// sends heartbeats. And the two waits that are random, each drawn anew: for a
+// leader's heartbeat, and for the outcome of an election.
+func TestALeadersTasksAndTheRandomWaitsM89(t *testing.T) {
+	b := newBench(t, 3, HardState{})
+	b.lead(t)
+	b.from(2, AppendAccepted{Term: 1, Match: 1}) // one follower's log is known
+	sent := b.give(Propose{Proposals: []Proposal{{ID: ProposalID{Origin: nid(1), Sequence: 1}, Data: []byte("x")}}})
+	if s := b.m.node.Status(); s.Last != 2 || s.Durable != 2 || count[Append](sent) != 1 {
+		t.Errorf("a write: log to %d, durable to %d, sent %v", s.Last, s.Durable, sent)
+	}
+	if sent := b.after(b.m.node.heartbeatAt.Sub(b.now)); count[Heartbeat](sent) != 2 {
+		t.Errorf("heartbeats when due: %v", sent)
+	}
+	c := b.m.node.cfg
+	for _, r := range []Role{Follower, PreCandidate, Candidate} {
+		seen := map[id.Duration]bool{}
+		b := inRole(t, r)
+		for range 50 {
+			b.m.node.resetElection()
+			wait := b.m.node.election.at.Sub(b.m.node.now)
+			if wait < c.ElectionMin || wait > c.ElectionMax {
+				t.Fatalf("%v waits %d ns, outside %d to %d", r, wait, c.ElectionMin, c.ElectionMax)
+			}
+			seen[wait] = true
+		}
+		if len(seen) < 40 {
+			t.Errorf("%v: %d different waits of 50", r, len(seen))
+		}
+	}
+}
