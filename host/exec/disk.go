@@ -34,7 +34,8 @@ type Disk struct {
 	log      *wal.Log
 	identity Identity
 	faults   *faults.Set
-	found    []wal.GroupState // not yet opened, by group
+	found    []wal.GroupState    // not yet opened, by group
+	opened   map[id.GroupID]bool // by OpenGroup
 
 	// writing is held across file calls: groups are created and brought up while
 	// others are served, and the log has one writer. A simulated world, where a
@@ -68,7 +69,7 @@ func Open(files vfs.FS, o Options) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Disk{files: files, lock: lock, faults: o.Faults}
+	d := &Disk{files: files, lock: lock, faults: o.Faults, opened: map[id.GroupID]bool{}}
 	if err := d.open(o); err != nil {
 		lock.Close()
 		return nil, err
@@ -165,7 +166,12 @@ func (d *Disk) Idle() error {
 	return d.log.Idle()
 }
 
+// has tells whether the log holds a group: a second creation would empty its log
+// under a machine that runs.
 func (d *Disk) has(g id.GroupID) bool {
+	if d.opened[g] {
+		return true
+	}
 	for _, f := range d.found {
 		if f.Group == g {
 			return true

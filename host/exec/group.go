@@ -28,9 +28,10 @@ type Group struct {
 	commands []rsm.Command // scratch of Apply
 	config   membership.Config
 
-	mu    sync.Mutex
-	pub   *Published
-	saved id.Index // of the newest durable snapshot of an in-memory machine
+	mu       sync.Mutex
+	pub      *Published
+	saved    id.Index // of the newest durable snapshot of an in-memory machine
+	received id.Index // durable machine: oldest received snapshot in the store; 0: none
 }
 
 // Published is an immutable state and its place in the log. Whoever acquired it
@@ -54,6 +55,9 @@ func (d *Disk) OpenGroup(g id.GroupID, m rsm.Machine) (*Group, raft.Restored, er
 		if d.found[i].Group == g {
 			at = i
 		}
+	}
+	if d.opened[g] {
+		return fail(errors.New("it is open already"))
 	}
 	if at < 0 {
 		return fail(fmt.Errorf("%w: bootstrap it, or join an existing group", ErrNoData))
@@ -79,12 +83,17 @@ func (d *Disk) OpenGroup(g id.GroupID, m rsm.Machine) (*Group, raft.Restored, er
 	r.Applied = applied
 	gr.config = configAt(r, applied)
 	gr.publish(raft.SnapshotMeta{Index: applied, Term: termAt(r, applied), Config: gr.config})
+	if err := gr.tidyAtStart(r); err != nil {
+		gr.Close()
+		return fail(err)
+	}
 	d.found = append(d.found[:at], d.found[at+1:]...)
+	d.opened[g] = true
 	return gr, r, nil
 }
 
 // bringUp returns the applied index the machine has: its own, or that of the
-// newest snapshot that verifies.
+// newest snapshot that verifies and belongs to the log.
 func (g *Group) bringUp(state wal.GroupState) (id.Index, error) {
 	if g.durable != nil {
 		applied, _, err := g.durable.Open()
@@ -94,14 +103,8 @@ func (g *Group) bringUp(state wal.GroupState) (id.Index, error) {
 	if err != nil {
 		return 0, err
 	}
-	// A received snapshot whose intent never became durable is newer than the log:
-	// raft knows nothing of it, so it does not count.
-	newest := state.Restored.Last
-	if state.Intent != nil {
-		newest = max(newest, state.Intent.Index)
-	}
 	for _, i := range list {
-		if i.Index > newest {
+		if !holds(state.Restored, i.Index, i.Term) && !isIntent(state, i) {
 			continue
 		}
 		err := g.restore(i)
@@ -118,13 +121,35 @@ func (g *Group) bringUp(state wal.GroupState) (id.Index, error) {
 	return 0, nil
 }
 
-// finishInstall ends an installation that a crash cut short.
+// holds tells whether entry (at, t) is of this log. A snapshot of which that is
+// not true was received and raft never heard of it, so it does not count, even if
+// the log is longer:
+//
+//	n1 has entries 90 to 100 of a leader that is gone. The new one sends a
+//	snapshot at 95; n1 stores it and crashes. Restored, the machine would have
+//	applied a 95 that is not the one in the log.
+func holds(r raft.Restored, at id.Index, t id.Term) bool {
+	return at >= r.Start.Index && at <= r.Last && termAt(r, at) == t
+}
+
+// isIntent tells whether the installation of i was under way.
+func isIntent(state wal.GroupState, i snapshot.Info) bool {
+	return state.Intent != nil && i == snapshot.Info{Index: state.Intent.Index, Term: state.Intent.Term}
+}
+
+// finishInstall ends an installation that a crash cut short. The log keeps an
+// intent that an earlier start forgot until the next reset; such a one shows in
+// the log, which went on to the snapshot's last entry and past it. raft installs
+// only what its log does not hold.
 func (g *Group) finishInstall(state wal.GroupState, applied id.Index) (raft.Restored, error) {
 	r := state.Restored
-	if state.Intent == nil || applied < state.Intent.Index {
+	i := state.Intent
+	if i == nil || applied < i.Index {
 		return r, nil // never begun, or not yet in the machine: the old log and state are whole
 	}
-	i := state.Intent
+	if r.Start.Index >= i.Index || holds(r, i.Index, i.Term) {
+		return r, nil // forgotten by an earlier start
+	}
 	assert.That(applied == i.Index, "group %d: applied %d behind an intent of %d", g.id, applied, i.Index)
 	start := raft.LogStart{Index: i.Index, Term: i.Term, Config: i.Config}
 	err := g.disk.writeNow(wal.Record{Group: g.id, Kind: wal.RecordReset, Hard: r.Hard, Start: start})
@@ -170,6 +195,9 @@ func (g *Group) Apply(a host.Apply) host.ApplyDone {
 		}
 	}
 	g.publish(raft.SnapshotMeta{Index: last.Index, Term: last.Term, Config: g.config})
+	if err := g.removeReceived(last.Index); err != nil {
+		return host.ApplyDone{Group: g.id, Err: err}
+	}
 	flushed, err := g.flushed()
 	return host.ApplyDone{Group: g.id, Applied: last.Index, Results: results, Flushed: flushed, Err: err}
 }
@@ -199,8 +227,7 @@ func (g *Group) save(p *Published) error {
 	if _, err := g.store.Save(p.Meta, p.View); err != nil {
 		return err
 	}
-	_, err := g.store.Prune(snapshotsKept)
-	return err
+	return g.tidy(p.Meta.Index, snapshotsKept)
 }
 
 func (g *Group) savedAt(i id.Index) {
@@ -209,14 +236,118 @@ func (g *Group) savedAt(i id.Index) {
 	g.mu.Unlock()
 }
 
-// snapshotsKept: the newest, and the one before it in case the newest turns out
-// to be unreadable while the log behind the older one is still there.
-const snapshotsKept = 2
+const (
+	// snapshotsKept of an in-memory machine: the newest, and the one before it in
+	// case the newest turns out to be unreadable while the log behind the older one
+	// is still there.
+	snapshotsKept = 2
+	// receivedKept: what peers sent and raft may still install; further ones come
+	// from leaders that are gone.
+	receivedKept = 2
+)
+
+// tidy removes all but the newest keep snapshots up to an index, and all but the
+// newest received ones behind it. Whatever raft may yet install lies behind what
+// is applied, so the two are counted apart:
+//
+//	Two received snapshots, 90 and 95, are never installed, for their leaders are
+//	gone. The machine is saved at 50. Counted together, 50 would be removed, and
+//	then the log up to 50 is cut.
+//
+// Before the first is removed, the newest one kept is read and verified; if it is
+// damaged everything stays, and that is the error.
+func (g *Group) tidy(upTo id.Index, keep int) error {
+	list, err := g.store.List()
+	if err != nil {
+		return err
+	}
+	behind, kept := 0, 0
+	newest := snapshot.Info{}
+	for _, i := range list {
+		if i.Index > upTo {
+			if behind++; behind <= receivedKept {
+				continue
+			}
+		} else if kept < keep {
+			if kept++; kept == 1 {
+				newest = i
+			}
+			continue
+		} else if kept > 0 && newest.Index != 0 {
+			r, err := g.store.Load(newest)
+			if err != nil {
+				return err
+			}
+			if err := r.Close(); err != nil {
+				return err
+			}
+			newest = snapshot.Info{}
+		}
+		if err := g.store.Remove(i); err != nil && !errors.Is(err, snapshot.ErrInUse) {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidyAtStart removes the snapshots that an earlier life of the process left and
+// nobody will ask for: of a durable machine all, of one in memory those that the
+// log does not know.
+func (g *Group) tidyAtStart(r raft.Restored) error {
+	list, err := g.store.List()
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if g.durable == nil && holds(r, i.Index, i.Term) {
+			continue
+		}
+		if err := g.store.Remove(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Receive stores a snapshot that a peer sends, verified and durable: raft may
 // hear of it then. It changes nothing else.
 func (g *Group) Receive(meta raft.SnapshotMeta, r io.Reader) error {
-	_, err := g.store.Receive(meta, r)
+	if _, err := g.store.Receive(meta, r); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.durable != nil && (g.received == 0 || meta.Index < g.received) {
+		g.received = meta.Index
+	}
+	return nil
+}
+
+// removeReceived removes the snapshots that a durable machine is past, installed
+// or not. That an entry behind one is applied says that the log's reset is
+// durable: raft applies nothing while it installs, and installs nothing that is
+// committed.
+func (g *Group) removeReceived(applied id.Index) error {
+	g.mu.Lock()
+	due := g.received != 0 && g.received <= applied
+	if due {
+		g.received = 0
+	}
+	g.mu.Unlock()
+	if !due {
+		return nil
+	}
+	if err := g.tidy(applied, 0); err != nil {
+		return err
+	}
+	list, err := g.store.List()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, i := range list {
+		if g.received == 0 || i.Index < g.received {
+			g.received = i.Index
+		}
+	}
 	return err
 }
 
@@ -244,8 +375,10 @@ func (g *Group) install(meta raft.SnapshotMeta) error {
 	g.config = meta.Config
 	g.savedAt(meta.Index)
 	g.publish(meta)
-	_, err := g.store.Prune(snapshotsKept)
-	return err
+	if g.durable != nil {
+		return nil // the file is needed until the log's reset is durable
+	}
+	return g.tidy(meta.Index, snapshotsKept)
 }
 
 func (g *Group) restore(i snapshot.Info) error {
