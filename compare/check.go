@@ -24,6 +24,9 @@ import (
 func compareAll(ctx context.Context, g *generator, requests int, theirs, ours *store, show int) (int, error) {
 	differ := 0
 	for i := range requests {
+		if differ > show {
+			return differ, fmt.Errorf("stopped at request %d of %d: more than %d answers differ", i, requests, show)
+		}
 		if i%1000 == 0 && i > 0 {
 			fmt.Printf("%d of %d requests, %d differences\n", i, requests, differ)
 		}
@@ -100,6 +103,8 @@ func call(ctx context.Context, s *store, m proto.Message) (proto.Message, error)
 		return lease.LeaseTimeToLive(ctx, m)
 	case *pb.LeaseLeasesRequest:
 		return lease.LeaseLeases(ctx, m)
+	case *pb.HashKVRequest:
+		return pb.NewMaintenanceClient(s.conn).HashKV(ctx, m)
 	}
 	panic(fmt.Sprintf("no service takes a %T", m))
 }

@@ -40,8 +40,10 @@ func (g *generator) next() request {
 		return request{m: g.txn(2)}
 	case n < 86:
 		return request{m: g.compact()}
-	case n < 96:
+	case n < 95:
 		return request{m: g.lease()}
+	case n < 96:
+		return request{m: &pb.HashKVRequest{}} // the whole store in four bytes
 	default:
 		return request{watch: g.watch()}
 	}
