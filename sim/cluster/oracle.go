@@ -88,6 +88,7 @@ func (o *oracles) sent(n *node, s host.Send) {
 // started looks at a node behind its recovery.
 func (o *oracles) started(n *node, r raft.Restored, v mapView) {
 	o.recovered(n, r)
+	o.onDisk(n) // what was read may have been in the page cache only
 	o.state(n, v, "after its start")
 }
 

@@ -59,8 +59,8 @@ func (o *oracles) recovered(n *node, r raft.Restored) {
 }
 
 // onDisk opens a copy of the disk as the worst crash would leave it now: it must
-// hold what the fsync that just returned covered. Costly, so only now and then; a
-// crash checks the same.
+// hold what counts as durable. Costly, so behind some fsyncs only, and behind
+// every recovery; a crash checks the same.
 func (o *oracles) onDisk(n *node) {
 	_, groups, err := wal.Open(n.disk.DurableImage().FS(), "wal", wal.Options{SegmentBytes: int64(o.c.set.segmentBytes), Identity: 1})
 	if err != nil || len(groups) != 1 {
