@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	nethttp "net/http"
+	"net/http/pprof"
 	"net/url"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ import (
 type Options struct {
 	RequestBytesMax int64           // body of a PUT. 1.5 MiB
 	Metrics         nethttp.Handler // for /metrics; nil: 404
-	Logger          *slog.Logger
+	Profiles        bool            // serve /debug/pprof/
 }
 
 const (
@@ -46,6 +47,12 @@ func New(s *server.Server, o Options) nethttp.Handler {
 	}
 	d := &door{s: s, o: o}
 	mux := operators(s, o)
+	if o.Profiles {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	}
 	mux.HandleFunc("/", func(w nethttp.ResponseWriter, r *nethttp.Request) {
 		nethttp.Error(w, "nothing here; the store is at /v1/kv/KEY, etcd's API is gRPC on this port", nethttp.StatusNotFound)
 	})

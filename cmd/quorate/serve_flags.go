@@ -45,6 +45,7 @@ type serveConfig struct {
 	PeerCert, PeerKey, PeerCA string
 	PeerClientCert            bool
 
+	Profiles   bool
 	LogLevel   string
 	LogOutputs string
 
@@ -55,6 +56,9 @@ type serveConfig struct {
 
 	// Warnings are lines about flags that were accepted and mean nothing here.
 	Warnings []string
+	// Unplaced says why the --initial flags do not place this member; it matters
+	// only where there is no data yet.
+	Unplaced error
 	given    map[string]bool // flags set by anyone
 }
 
@@ -83,7 +87,6 @@ var ignored = []struct {
 	{"enable-distributed-tracing", "traces do not leave the process yet", true},
 	{"enable-grpc-gateway", "the JSON gateway is not built yet; the plain door /v1/kv/ is", true},
 	{"enable-log-rotation", "let the service manager rotate the log", true},
-	{"enable-pprof", "profiles are not served yet", true},
 	{"enable-v2", "the v2 API is gone in etcd too", true},
 	{"feature-gates", "there are no gates: what is there is on", false},
 	{"host-whitelist", "the JSON gateway is not built yet", false},
@@ -184,6 +187,7 @@ func newServeFlags() (*flag.FlagSet, *serveConfig) {
 	f.StringVar(&c.PeerKey, "peer-key-file", "", "its key (PEM)")
 	f.StringVar(&c.PeerCA, "peer-trusted-ca-file", "", "who signs the peers' certificates (PEM)")
 	f.BoolVar(&c.PeerClientCert, "peer-client-cert-auth", false, "peers must show a certificate; always so with TLS")
+	f.BoolVar(&c.Profiles, "enable-pprof", false, "serve profiles of this process at /debug/pprof/ of the client URLs")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogOutputs, "log-outputs", "default", "stderr, stdout or files, comma-separated")
 	f.StringVar(&c.ConfigFile, "config-file", "", "file that replaces flags and environment (YAML or JSON)")
@@ -340,7 +344,7 @@ func (c *serveConfig) completeCluster() error {
 	}
 	if c.InitialCluster == "" {
 		if c.InitialState == "existing" {
-			return usagef("--initial-cluster-state existing needs --initial-cluster with the members there are; 'quorate ctl member add' prints it")
+			c.Unplaced = usagef("--initial-cluster-state existing needs --initial-cluster with the members there are; 'quorate ctl member add' prints it")
 		}
 		var parts []string
 		for _, u := range c.AdvertisePeer {
@@ -355,13 +359,15 @@ func (c *serveConfig) completeCluster() error {
 	for _, m := range members {
 		if m.name == c.Name {
 			if c.given["initial-advertise-peer-urls"] && !sameURLs(m.urls, c.AdvertisePeer) {
-				return usagef("--initial-cluster has %s=%s but --initial-advertise-peer-urls is %s; make them equal", c.Name, m.urls, c.AdvertisePeer)
+				c.Unplaced = usagef("--initial-cluster has %s=%s but --initial-advertise-peer-urls is %s; make them equal", c.Name, m.urls, c.AdvertisePeer)
+				return nil
 			}
 			c.AdvertisePeer = m.urls
 			return nil
 		}
 	}
-	return usagef("--initial-cluster does not contain this member: add %s=%s or correct --name", c.Name, c.AdvertisePeer)
+	c.Unplaced = usagef("--initial-cluster does not contain this member: add %s=%s or correct --name", c.Name, c.AdvertisePeer)
+	return nil
 }
 
 // completeTimings keeps etcd's rule election ≥ 5 × heartbeat; one of the two

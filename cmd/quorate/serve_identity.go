@@ -55,6 +55,9 @@ func identify(ctx context.Context, c *serveConfig, peers *tls.Config) (i identit
 		}
 		return i, false, sameMember(c, i)
 	}
+	if c.Unplaced != nil {
+		return identity{}, false, c.Unplaced
+	}
 	members, err := parseInitialCluster(c.InitialCluster)
 	if err != nil {
 		return identity{}, false, err

@@ -236,7 +236,7 @@ func (m *runningMember) serve(life context.Context) {
 		KeepaliveMinTime: c.KeepaliveMinTime, KeepaliveInterval: keepalive, KeepaliveTimeout: c.KeepaliveTimeout,
 		Election: 2 * time.Duration(c.ElectionMillis) * time.Millisecond, Observe: metrics,
 	})
-	options := apihttp.Options{RequestBytesMax: int64(c.MaxRequestBytes), Metrics: metrics.Handler(), Logger: m.log}
+	options := apihttp.Options{RequestBytesMax: int64(c.MaxRequestBytes), Metrics: metrics.Handler(), Profiles: c.Profiles}
 	clients := apihttp.Server(apihttp.New(m.server, options))
 	operators := apihttp.Server(apihttp.NewOperators(m.server, options))
 	peers := apihttp.Server(apihttp.NewPeers(m.server, m.identity.Cluster, m.log))

@@ -270,6 +270,18 @@ func TestADirectoryInUseAPortInUseAndAForeignPlaceAreNamed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	eventually(t, ctx, "put after all that", func() error { _, err := c.Put(ctx, "a", "1"); return err })
+
+	// Where there is data, the --initial flags do not matter.
+	p.end(t)
+	p.args = append(p.args, "--initial-cluster", "x=http://"+ports[0])
+	p.start(t)
+	eventually(t, ctx, "get after a restart with other flags", func() error {
+		got, err := c.Get(ctx, "a")
+		if err == nil && len(got.Kvs) != 1 {
+			t.Fatal("the data is gone")
+		}
+		return err
+	})
 	if _, err := pb.NewKVClient(c.ActiveConnection()).Put(ctx, &pb.PutRequest{Key: []byte("a"), Value: make([]byte, 1600<<10)}); err == nil || !strings.Contains(err.Error(), "request is too large") {
 		t.Errorf("over the request limit: %v", err)
 	}

@@ -152,7 +152,10 @@ func TestServeBadInputIsOneClearLine(t *testing.T) {
 		{[]string{"--config-file", filepath.Join(dir, "none")}, "no such file"},
 		{[]string{"--config-file", bad}, `line 2: unknown key "nonsense"`},
 	} {
-		_, err := parse(t, nil, tc.args...)
+		c, err := parse(t, nil, tc.args...)
+		if err == nil {
+			err = c.Unplaced // a member that has data would start
+		}
 		usage := usageError{}
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%v: %v, want a usage error with %q", tc.args, err, tc.want)

@@ -251,13 +251,16 @@ func (s *supervisor) stop() {
 	})
 }
 
-// replaceFile lets a reader see the old content or the new one, never a part.
+// replaceFile lets a reader see the old content or the new one, never a part; the
+// new one is durable on return.
 func replaceFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
+	if _, err = f.Write(content); err == nil {
+		err = f.Sync() // or a power cut leaves the new name with nothing in it
+	}
 	if e := f.Close(); err == nil {
 		err = e
 	}
@@ -266,8 +269,14 @@ func replaceFile(path string, content []byte) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
+		return err
 	}
-	return err
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // lastLine is the last line of a log, for an error that should say more than
