@@ -41,12 +41,15 @@ func mix(z uint64) uint64 {
 
 // Below returns a number in [0, n); 0 for n ≤ 0. The bias of the multiplication
 // is below n/2⁶⁴ and the same everywhere.
-func (r *Random) Below(n int) int {
+func (r *Random) Below(n int) int { return int(r.below(int64(n))) }
+
+// below is Below also where int has 32 bits.
+func (r *Random) below(n int64) int64 {
 	if n <= 0 {
 		return 0
 	}
 	hi, _ := bits.Mul64(r.Uint64(), uint64(n))
-	return int(hi)
+	return int64(hi)
 }
 
 // Between returns a number in [lo, hi], both included.
@@ -54,7 +57,7 @@ func (r *Random) Between(lo, hi int) int { return lo + r.Below(hi-lo+1) }
 
 // Duration returns a span in [lo, hi].
 func (r *Random) Duration(lo, hi id.Duration) id.Duration {
-	return lo + id.Duration(r.Below(int(hi-lo)+1))
+	return lo + id.Duration(r.below(int64(hi-lo)+1))
 }
 
 // Chance is true perMille times in a thousand.
