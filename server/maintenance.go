@@ -12,9 +12,6 @@ import (
 	"github.com/quorate/quorate/raft"
 )
 
-// housekeepingInterval is how often the Server looks after what no event tells.
-const housekeepingInterval = 500 * time.Millisecond
-
 // MemberStatus is what a member says of itself.
 type MemberStatus struct {
 	Header
@@ -156,7 +153,7 @@ func (s *Server) ChangeAlarm(ctx context.Context, raise bool, a kv.Alarm) (Heade
 }
 
 // refused is what reads end in while the store is known to be corrupt. The
-// alarms are looked up every housekeepingInterval, not at every read: the alarm
+// alarms are looked up every Options.Housekeeping, not at every read: the alarm
 // itself comes long after what it reports.
 func (s *Server) refused() error {
 	if alarms := s.alarms.Load(); alarms != nil {
@@ -216,7 +213,7 @@ func AlarmName(t kv.AlarmType) string {
 // the quota, and compacted rows that wait for somebody to write.
 func (s *Server) housekeeping() {
 	defer s.running.Done()
-	tick := time.NewTicker(housekeepingInterval)
+	tick := time.NewTicker(s.o.Housekeeping)
 	defer tick.Stop()
 	var lastApplied id.Index
 	for {

@@ -75,6 +75,9 @@ func (o Options) WithDefaults() Options {
 	if o.LearnersMax == 0 {
 		o.LearnersMax = 1
 	}
+	if o.Housekeeping == 0 {
+		o.Housekeeping = 500 * time.Millisecond
+	}
 	if o.EngineStats == nil {
 		o.EngineStats = func() engine.Stats { return engine.Stats{} }
 	}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/kv"
+	"github.com/quorate/quorate/kv/engine"
 	"github.com/quorate/quorate/kv/lease"
 	"github.com/quorate/quorate/kv/mvcc"
 	"github.com/quorate/quorate/kv/watch"
@@ -206,6 +208,7 @@ func TestLeaseLivesByRenewalAndAnswersAsEtcd(t *testing.T) {
 
 // An expired lease takes its keys with it; a watcher sees it happen.
 func TestAnExpiredLeaseIsRevokedByTheLeader(t *testing.T) {
+	t.Parallel() // it waits for the shortest TTL there is, 2 s
 	s, _ := start(t, server.Options{})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -575,4 +578,62 @@ func TestAlarmsStopWhatTheyStopAndHealthTells(t *testing.T) {
 		t.Fatalf("alarms %v, %v", alarms, err)
 	}
 	put(t, s, "b", "1")
+}
+
+// The quota is cluster-wide through an alarm, and space comes back by itself: no
+// defragmentation, nobody disarms anything.
+func TestTheQuotaRaisesNoSpaceAndTakesItBack(t *testing.T) {
+	var size atomic.Int64
+	size.Store(50)
+	s, _ := start(t, server.Options{Housekeeping: time.Millisecond, QuotaBytes: 100, EngineStats: func() engine.Stats { return engine.Stats{DiskBytes: size.Load()} }})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	until := func(want error) {
+		t.Helper()
+		for {
+			_, _, err := s.Put(ctx, &mvcc.PutRequest{Key: []byte("a")})
+			if errors.Is(err, want) {
+				return
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("put: %v, want %v", err, want)
+			}
+		}
+	}
+	until(nil)
+	size.Store(101)
+	until(kv.ErrNoSpace)
+	if _, _, err := s.DeleteRange(ctx, &mvcc.DeleteRangeRequest{Key: []byte("a")}); err != nil {
+		t.Fatalf("delete without space: %v", err)
+	}
+	size.Store(80)
+	until(nil)
+}
+
+// Where nobody writes, compacted rows are still deleted.
+func TestACompactionEndsWithoutWriters(t *testing.T) {
+	s, g := start(t, server.Options{Housekeeping: time.Millisecond})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for range 3000 { // more than one Apply deletes
+		put(t, s, "a", "")
+	}
+	if _, err := s.Compact(ctx, 3000, false); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		v, err := g.Local()
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := v.CompactedUpTo() >= 3000
+		v.Close()
+		if done {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the rows are still there")
+		}
+		runtime.Gosched()
+	}
 }
