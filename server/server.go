@@ -31,10 +31,11 @@ type Options struct {
 	// WatchQueueBytesMax bounds events that were applied and not yet handed to
 	// watchers; beyond, watchers read the store instead. 64 MiB.
 	WatchQueueBytesMax int
-	WatchersMax        int   // watchers on this member; beyond a creation is refused. 1,000,000
-	StrictReconfig     bool  // refuse changes that would leave no majority
-	LearnersMax        int   // learners at a time. 1, etcd's
-	QuotaBytes         int64 // live bytes; beyond: alarm NOSPACE. 0: none
+	WatchersMax        int           // watchers on this member; beyond a creation is refused. 1,000,000
+	StrictReconfig     bool          // refuse changes that would leave no majority
+	LearnersMax        int           // learners at a time. 1, etcd's
+	Housekeeping       time.Duration // between looks at what changes without an event. 500 ms
+	QuotaBytes         int64         // live bytes; beyond: alarm NOSPACE. 0: none
 	EngineStats        func() engine.Stats
 	Logger             *slog.Logger
 }
