@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
+	"syscall"
 
 	"github.com/quorate/quorate/host"
 	"github.com/quorate/quorate/host/exec"
@@ -271,6 +273,9 @@ func (n *node) kill(lose string) {
 // the cache of the operating system, written to the disk or not.
 func (n *node) exit(why string) {
 	n.c.mark("halt")
+	// Systems word these differently, and the hash is the same on all of them.
+	why = strings.ReplaceAll(why, syscall.EIO.Error(), "EIO")
+	why = strings.ReplaceAll(why, syscall.ENOSPC.Error(), "ENOSPC")
 	n.c.world.Emit(trace.Event{Node: n.self, Kind: trace.Halted, Fields: []trace.Field{trace.Text("reason", why)}})
 	n.end()
 	if n.c.set.reboot {
