@@ -35,7 +35,7 @@ type Options struct {
 	StrictReconfig     bool          // refuse changes that would leave no majority
 	LearnersMax        int           // learners at a time. 1, etcd's
 	Housekeeping       time.Duration // between looks at what changes without an event. 500 ms
-	QuotaBytes         int64         // live bytes; beyond: alarm NOSPACE. 0: none
+	QuotaBytes         int64         // the store may occupy; beyond: alarm NOSPACE. 0: none
 	EngineStats        func() engine.Stats
 	Logger             *slog.Logger
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -23,6 +25,7 @@ const (
 	devPortStep     = 100 // client ports are 2379, 2479, 2579, …; peer ports one higher
 	devStartLimit   = 60 * time.Second
 	devServePolling = 50 * time.Millisecond
+	clusterFileName = "cluster.json"
 )
 
 // devOptions are dev's flags.
@@ -106,6 +109,9 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 		}
 	}()
 	members := devMembers(o)
+	if err := sameCluster(o.dir, members); err != nil {
+		return err
+	}
 	if err := portsFree(members); err != nil {
 		return err
 	}
@@ -114,7 +120,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 		return fmt.Errorf("cannot find this program to start members with: %w", err)
 	}
 	s, err := startSupervisor(supervisorOptions{
-		binary: binary, members: members, clusterFile: filepath.Join(o.dir, "cluster.json"), restartAfter: o.restartAfter, out: out,
+		binary: binary, members: members, clusterFile: filepath.Join(o.dir, clusterFileName), restartAfter: o.restartAfter, out: out,
 	})
 	if err != nil {
 		return err
@@ -166,6 +172,34 @@ func devMembers(o devOptions) []devMember {
 		m.args = append(m.args, o.serve...)
 	}
 	return members
+}
+
+// sameCluster refuses to go on with a directory under other addresses: the members
+// know each other by those of the first start.
+func sameCluster(dir string, members []devMember) error {
+	text, err := os.ReadFile(filepath.Join(dir, clusterFileName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var before []devMember
+	if err == nil {
+		err = json.Unmarshal(text, &before)
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be read (%w); use another --dir", filepath.Join(dir, clusterFileName), err)
+	}
+	same := func(a, b devMember) bool { return a.Name == b.Name && a.ClientURL == b.ClientURL && a.PeerURL == b.PeerURL }
+	if !slices.EqualFunc(before, members, same) {
+		return fmt.Errorf("%s holds a cluster of %d members, the first at %s; start it with the same --members and --client-port, or use another --dir", dir, len(before), firstURL(before))
+	}
+	return nil
+}
+
+func firstURL(members []devMember) string {
+	if len(members) == 0 {
+		return "nowhere"
+	}
+	return members[0].ClientURL
 }
 
 // portsFree fails before anything is started if a port is taken.

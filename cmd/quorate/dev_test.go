@@ -231,6 +231,27 @@ func TestDevNamesAPortInUseBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
+func TestDevGoesOnOnlyUnderTheSameAddresses(t *testing.T) {
+	dir := t.TempDir()
+	o := devOptions{members: 3, dir: dir, clientPort: 2379}
+	if err := sameCluster(dir, devMembers(o)); err != nil {
+		t.Fatalf("a fresh directory: %v", err)
+	}
+	s, err := startSupervisor(testSupervisor(dir, 3, newLines(), "member"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	if err := sameCluster(dir, devMembers(o)); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	for _, other := range []devOptions{{members: 5, dir: dir, clientPort: 2379}, {members: 3, dir: dir, clientPort: 4000}} {
+		if err := sameCluster(dir, devMembers(other)); err == nil || !strings.Contains(err.Error(), "holds a cluster of 3 members, the first at http://127.0.0.1:2379") {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+}
+
 func TestCommandsNameWhatIsWrong(t *testing.T) {
 	for _, tc := range []struct {
 		args []string

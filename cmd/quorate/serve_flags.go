@@ -173,7 +173,7 @@ func newServeFlags() (*flag.FlagSet, *serveConfig) {
 	f.StringVar(&c.InitialToken, "initial-cluster-token", "etcd-cluster", "tells clusters with equal URLs apart; the same on every member")
 	f.UintVar(&c.HeartbeatMillis, "heartbeat-interval", 0, "milliseconds between heartbeats (default 30)")
 	f.UintVar(&c.ElectionMillis, "election-timeout", 0, "shortest silence in milliseconds before an election; the longest is twice that (default 150)")
-	f.Int64Var(&c.QuotaBytes, "quota-backend-bytes", 0, "live bytes after which writes are refused; 0: no limit")
+	f.Int64Var(&c.QuotaBytes, "quota-backend-bytes", 0, "bytes the store may occupy; beyond, writes are refused until compaction has made room; 0: no limit")
 	f.UintVar(&c.MaxRequestBytes, "max-request-bytes", 1536*1024, "largest request in bytes")
 	f.UintVar(&c.MaxTxnOps, "max-txn-ops", 128, "operations in one transaction")
 	f.IntVar(&c.MaxLearners, "max-learners", 1, "learners in the cluster at a time")
