@@ -188,7 +188,9 @@ func sameCluster(dir string, members []devMember) error {
 	if err != nil {
 		return fmt.Errorf("%s cannot be read (%w); use another --dir", filepath.Join(dir, clusterFileName), err)
 	}
-	same := func(a, b devMember) bool { return a.Name == b.Name && a.ClientURL == b.ClientURL && a.PeerURL == b.PeerURL }
+	same := func(a, b devMember) bool {
+		return a.Name == b.Name && a.ClientURL == b.ClientURL && a.PeerURL == b.PeerURL
+	}
 	if !slices.EqualFunc(before, members, same) {
 		return fmt.Errorf("%s holds a cluster of %d members, the first at %s; start it with the same --members and --client-port, or use another --dir", dir, len(before), firstURL(before))
 	}
