@@ -208,6 +208,9 @@ func leaderOf(t testing.TB, endpoints []string) (leader int, s *clientv3.StatusR
 	return leader, s
 }
 
+// withEverything makes a Get read every key.
+var withEverything = []clientv3.OpOption{clientv3.WithFromKey()}
+
 // request is a plain HTTP request.
 func request(t testing.TB, method, url, body string) (code int, text string, header http.Header) {
 	t.Helper()

@@ -128,8 +128,6 @@ func TestDevMembersEndWhenDevIsKilledAndResumeWithTheirData(t *testing.T) {
 	if a := c.ctl(t, "get", "kept", "--print-value-only"); a.stdout != "1\n" {
 		t.Errorf("after dev was killed: %+v", a)
 	}
-	c.signal(t, syscall.SIGINT) // its members leave the directory before it is removed
-	c.wait(t)
 }
 
 func TestDevKeepKeepsTheFreshDirectory(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// binary is the program under test, built by TestMain.
-var binary string
+// quorate is the program under test, built by TestMain.
+var quorate string
 
 func TestMain(m *testing.M) {
 	os.Exit(buildAndRun(m))
@@ -23,8 +23,8 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "quorate")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/quorate")
+	quorate = filepath.Join(dir, "quorate")
+	build := exec.Command("go", "build", "-o", quorate, "./cmd/quorate")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: go build ./cmd/quorate: %v\n%s", err, out)

@@ -27,10 +27,11 @@ type process struct {
 }
 
 // start runs the binary in the background; it is killed at the end of the test
-// if it is still there.
+// if it is still there. dev is stopped: its members must have left the directory
+// before that is removed.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(binary, args...), out: newOutput(), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(quorate, args...), out: newOutput(), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	endWithUs(p.cmd)
 	if err := p.cmd.Start(); err != nil {
@@ -42,6 +43,13 @@ func start(t testing.TB, args ...string) *process {
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
+		if args[0] == "dev" {
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			select {
+			case <-p.ended:
+			case <-time.After(patience):
+			}
+		}
 		p.cmd.Process.Kill()
 		<-p.ended
 	})
@@ -139,7 +147,7 @@ func run(t testing.TB, stdin string, args ...string) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, quorate, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
