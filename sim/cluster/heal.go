@@ -60,9 +60,9 @@ func (c *cluster) heal() {
 func (l *life) hangUp() {
 	l.inbox = slices.DeleteFunc(l.inbox, func(e host.Event) bool {
 		change, is := e.(host.Change)
-		if is {
-			l.requests[change.Client].lost()
+		if q := l.requests[change.Client]; is && q != nil {
 			delete(l.requests, change.Client)
+			q.lost()
 		}
 		return is
 	})

@@ -71,6 +71,7 @@ type life struct {
 	asks                              map[uint64]id.NodeID // unanswered; only looked up
 	askers                            map[uint64]askBody   // likewise, of peers
 	newestAsker                       uint64
+	refusedUntil                      map[uint64]id.Time // by peer: no report before; only looked up
 	restored                          raft.Restored
 	before                            raft.Status // after the last pass
 }
@@ -149,7 +150,7 @@ func (n *node) boot() {
 		return
 	}
 	n.exists = true
-	l := &life{n: n, requests: map[host.ClientID]*request{}, asks: map[uint64]id.NodeID{}, askers: map[uint64]askBody{}}
+	l := &life{n: n, requests: map[host.ClientID]*request{}, asks: map[uint64]id.NodeID{}, askers: map[uint64]askBody{}, refusedUntil: map[uint64]id.Time{}}
 	n.life = l
 	worker := func() *sim.Worker {
 		return sim.NewWorker(n.c.world, n.latency, func(t *sim.Task) { n.running = t }, func(p any) {

@@ -8,16 +8,7 @@ import (
 	"github.com/quorate/quorate/raft"
 	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
-	"github.com/quorate/quorate/vfs"
 	"github.com/quorate/quorate/wire"
-)
-
-type vfsFault = vfs.Fault
-
-const (
-	syncClean  = vfs.SyncFailsClean
-	syncDirty  = vfs.SyncFailsDirty
-	writeLater = vfs.WriteFailsLater
 )
 
 // What travels. Every packet says between which lives of which members.
@@ -127,6 +118,7 @@ func (c *cluster) deliver(p sim.Packet) {
 	if !n.serving() || n.self != e.to || len(n.life.inbox) >= inboxEvents {
 		c.world.Emit(trace.Event{Node: n.self, Kind: trace.Dropped, Fields: []trace.Field{
 			trace.Num("from", p.From), trace.Num("to", p.To), trace.Text("message", p.Name), trace.Text("why", "nobody there")}})
+		c.refused(e)
 		return
 	}
 	c.world.Emit(trace.Event{Node: n.self, Group: theGroup, Kind: trace.Received, Fields: []trace.Field{
@@ -155,4 +147,20 @@ func (c *cluster) deliver(p sim.Packet) {
 	case storedBody:
 		b.end(true)
 	}
+}
+
+// unreachablePause is the least time between two reports that a peer cannot be
+// reached, as a transport that tries to connect again now and then gives them.
+const unreachablePause = 100 * id.Millisecond
+
+// refused tells the sender that nobody listens: its connection was refused. Of a
+// cut it hears nothing.
+func (c *cluster) refused(e envelope) {
+	sender := c.nodes[e.from.Node-1]
+	l, now := sender.life, c.world.Now()
+	if !sender.serving() || sender.self != e.from || l.refusedUntil[e.to.Node] > now || !c.net.Linked(e.to.Node, e.from.Node) {
+		return
+	}
+	l.refusedUntil[e.to.Node] = now.Add(unreachablePause)
+	c.world.After(c.set.latency, func() { l.take(host.Unreachable{Node: e.to}) })
 }
