@@ -58,7 +58,7 @@ wasm: ## build the pure packages for the browser
 
 .PHONY: mission
 mission: ## run the tests and list what shows each behaviour of docs/MISSION.md
-	go run ./internal/mission
+	go run ./internal/mission -owner foundation
 
 .PHONY: modules
 modules: ## vet and test the modules of their own
@@ -82,3 +82,7 @@ compare: ## the same generated requests to quorate and etcd (REQUESTS=10000 SEED
 .PHONY: failover
 failover: ## kill the leader 20 times under load and check what clients saw
 	cd bench && go run ./failover
+
+.PHONY: bench
+bench: ## the same load on quorate and etcd in turns, side by side; on an idle machine
+	cd bench && go run ./load
