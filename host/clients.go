@@ -21,6 +21,7 @@ import (
 type clients struct {
 	waiting map[ClientID]*waiter
 	placed  []place    // by index: whose fate is known when the index is applied
+	gone    []place    // scratch
 	reads   []readyAt  // by index: confirmed, waiting for the machine
 	leaving []ClientID // changes whose joint configuration is applied, waiting for the simple one
 	parked  int        // bytes of proposals that wait for a leader
@@ -31,11 +32,11 @@ type waiter struct {
 	kind   waiterKind
 	state  waiterState
 	data   []byte    // of a proposal that may be forwarded
-	after  id.Index  // applied here when it came: no copy stands before
+	at     position  // its newest place; none while it is forwarded
 	doubt  bool      // a copy may stand in some log
 	before bool      // doubt before the Ask in flight
 	ask    uint64    // the Ask in flight, to
-	asked  id.NodeID // this leader
+	asked  id.NodeID // this leader; None: never
 	target id.NodeID // of a transfer
 }
 
@@ -56,10 +57,15 @@ const (
 	asked                     // forwarded, no answer yet
 )
 
+// place is where a client's proposal stood in a leader's log.
 type place struct {
-	index  id.Index
-	term   id.Term
+	position
 	client ClientID
+}
+
+type position struct {
+	index id.Index
+	term  id.Term
 }
 
 type readyAt struct {
@@ -139,7 +145,7 @@ func (h *Host) clientOf(p raft.ProposalID) ClientID {
 }
 
 func (h *Host) propose(g *group, e Propose) {
-	w := &waiter{kind: waitPropose, after: g.applied}
+	w := &waiter{kind: waitPropose}
 	g.clients.waiting[e.Client] = w
 	if e.Forward {
 		w.data = e.Data
@@ -152,26 +158,23 @@ func (h *Host) propose(g *group, e Propose) {
 // placed notes where a proposal stands: this node's client waits for the index,
 // a peer's host gets its answer.
 func (h *Host) placed(g *group, e raft.Placed) {
-	s, ok := g.asker(e.ID)
-	if !ok {
-		s = submission{Proposal: raft.Proposal{ID: e.ID}}
-	}
-	h.place(g, s, e)
+	h.place(g, g.submitted(e.ID), e)
 }
 
 // place keeps placed sorted by index; a new leadership may place behind older
 // ones.
-func (c *clients) place(p place) {
+func (c *clients) place(client ClientID, w *waiter, p position) {
+	w.state, w.at = given, p
 	at := len(c.placed)
 	for at > 0 && c.placed[at-1].index > p.index {
 		at--
 	}
-	c.placed = slices.Insert(c.placed, at, p)
+	c.placed = slices.Insert(c.placed, at, place{position: p, client: client})
 }
 
 func (h *Host) refused(g *group, e raft.Refused) {
 	if !e.IsRead {
-		if s, ok := g.asker(e.ID); ok {
+		if s := g.submitted(e.ID); s.ask != 0 {
 			h.effect(Answer{To: s.from, ID: s.ask, Data: appendAnswer(nil, answer{why: e.Why, leader: e.Leader})})
 			return
 		}
@@ -184,15 +187,9 @@ func (h *Host) refused(g *group, e raft.Refused) {
 	if w == nil {
 		return
 	}
-	if w.data != nil {
-		switch e.Why {
-		case raft.NotLeader, raft.Transferring, raft.DiskStalled:
-			h.park(g, c, w) // there will be another leader, or this one again
-			return
-		}
-		if w.doubt {
-			return // this copy is refused; it waits for the apply of the earlier one
-		}
+	if w.data != nil && (w.doubt || e.Why != raft.Overloaded) {
+		h.park(g, c, w) // there will be another leader, or this one again; or an earlier copy
+		return
 	}
 	h.end(g, Resolve{Client: c, Outcome: Refused, Why: e.Why, Detail: e.Detail, Leader: e.Leader})
 }
@@ -220,42 +217,52 @@ func (h *Host) appliedChange(g *group, e raft.Entry) {
 	g.clients.leaving = g.clients.leaving[:0]
 }
 
-// overtaken looks after what was placed at an index that now holds another
-// entry: its place is taken for good. It is forwarded again, or refused.
-func (h *Host) overtaken(g *group, applied id.Index) {
-	n := 0
-	for n < len(g.clients.placed) && g.clients.placed[n].index <= applied {
-		n++
+// overtaken looks after what was placed where it certainly is not any more: its
+// index holds another entry, or an entry of a later term is applied, behind which
+// no log has one of an earlier term. Without the second a proposal that its leader
+// lost would wait in an idle group until others fill the log up. It is forwarded
+// again, or refused.
+func (h *Host) overtaken(g *group, applied id.Index, term id.Term) {
+	over := func(p place) bool { return p.index <= applied || p.term < term }
+	n := len(g.clients.placed)
+	if term == g.appliedTerm { // only by index then, and they are sorted by that
+		n = 0
+		for n < len(g.clients.placed) && over(g.clients.placed[n]) {
+			n++
+		}
 	}
-	gone := slices.Clone(g.clients.placed[:n])
-	g.clients.placed = slices.Delete(g.clients.placed, 0, n)
+	g.appliedTerm = term
+	gone := g.clients.gone[:0]
+	kept := g.clients.placed[:0]
+	for _, p := range g.clients.placed[:n] {
+		if over(p) {
+			gone = append(gone, p)
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	g.clients.placed = append(kept, g.clients.placed[n:]...)
+	g.clients.gone = gone
 	for _, p := range gone {
 		w := g.clients.waiting[p.client]
 		switch {
-		case w == nil || slices.Contains(g.clients.leaving, p.client):
-			// answered, or its joint entry is applied
-		case slices.ContainsFunc(g.clients.placed, func(q place) bool { return q.client == p.client }):
-			// it stands further on too
-		case w.data != nil && w.state == given:
+		case w == nil || w.state != given || w.at != p.position:
+			// answered, or it is asked about, or stands elsewhere too
+		case w.data != nil:
 			h.forward(g, p.client, w)
-		case w.data == nil:
+		case !slices.Contains(g.clients.leaving, p.client): // or its joint entry is applied
 			h.end(g, Resolve{Client: p.client, Outcome: Refused, Why: raft.NotLeader, Leader: g.node.Leader()})
 		}
 	}
 }
 
-// skipped ends what was placed at an index that a snapshot jumped over: nobody
-// here saw what stands there.
-func (h *Host) skipped(g *group, upTo id.Index) {
-	n := 0
-	for ; n < len(g.clients.placed) && g.clients.placed[n].index <= upTo; n++ {
-		h.end(g, Resolve{Client: g.clients.placed[n].client, Outcome: Unknown})
-	}
-	g.clients.placed = slices.Delete(g.clients.placed, 0, n)
-	for _, c := range g.clients.leaving {
+// skipped ends whoever may stand in the log: a snapshot jumped over a part of it,
+// and nobody here saw what stands there.
+func (h *Host) skipped(g *group) {
+	for _, c := range g.clients.which(func(w *waiter) bool { return w.doubt }) {
 		h.end(g, Resolve{Client: c, Outcome: Unknown})
 	}
-	g.clients.leaving = g.clients.leaving[:0]
+	g.clients.placed, g.clients.leaving = g.clients.placed[:0], g.clients.leaving[:0]
 }
 
 func (h *Host) readReady(g *group, e raft.ReadReady) {
@@ -296,9 +303,18 @@ func (h *Host) transfer(g *group, e Transfer) {
 	h.give(g, raft.Transfer{To: e.To})
 }
 
-// transferEnded: this node stayed in office.
+// transferEnded: this node stayed in office, or was asked for a transfer when it
+// had lost it; then leaderChanged settles them all. If another transfer goes on,
+// only those end who asked for this one by name.
 func (h *Host) transferEnded(g *group, e raft.TransferEnded) {
-	for _, c := range h.waitingFor(g, waitTransfer) {
+	if g.node.Role() != raft.Leader {
+		return
+	}
+	goesOn := g.node.Status().Transfer
+	ended := func(w *waiter) bool {
+		return w.kind == waitTransfer && (goesOn == id.None || w.target == e.To && w.target != goesOn)
+	}
+	for _, c := range g.clients.which(ended) {
 		h.end(g, Resolve{Client: c, Outcome: Refused, Detail: e.Why, Leader: g.node.Leader()})
 	}
 }
@@ -309,7 +325,7 @@ func (h *Host) leaderChanged(g *group) {
 	if leader != id.None {
 		// A transfer under way ended when the office was lost, also if this node
 		// wins the next election itself without having heard of another leader.
-		for _, c := range h.waitingFor(g, waitTransfer) {
+		for _, c := range g.clients.which(func(w *waiter) bool { return w.kind == waitTransfer }) {
 			w := g.clients.waiting[c]
 			switch {
 			case g.node.Role() == raft.Leader:
@@ -327,13 +343,13 @@ func (h *Host) leaderChanged(g *group) {
 	}
 }
 
-// waitingFor lists the clients of one kind, in order. Rare: transfers and the
-// end of a group.
-func (h *Host) waitingFor(g *group, kinds ...waiterKind) []ClientID {
-	all := slices.Sorted(maps.Keys(g.clients.waiting))
-	return slices.DeleteFunc(all, func(c ClientID) bool {
-		return !slices.Contains(kinds, g.clients.waiting[c].kind)
-	})
+// which lists the clients that are of some sort, in order. Rare: a new leader, a
+// transfer, an installation, the end of a group.
+func (c *clients) which(are func(*waiter) bool) []ClientID {
+	list := slices.Collect(maps.Keys(c.waiting))
+	list = slices.DeleteFunc(list, func(x ClientID) bool { return !are(c.waiting[x]) })
+	slices.Sort(list)
+	return list
 }
 
 func (h *Host) cancel(e Cancel) {
@@ -354,7 +370,7 @@ func certainty(c ClientID, w *waiter) Resolve {
 
 // endAll resolves every client of a group that stops.
 func (h *Host) endAll(g *group) {
-	for _, c := range h.waitingFor(g, waitPropose, waitChange, waitRead, waitTransfer) {
+	for _, c := range g.clients.which(func(*waiter) bool { return true }) {
 		h.end(g, certainty(c, g.clients.waiting[c]))
 	}
 	g.clients.placed, g.clients.reads, g.clients.leaving, g.clients.queue = nil, nil, nil, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/quorate/quorate/internal/assert"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
 )
@@ -23,9 +24,17 @@ import (
 //	j; behind j it has no entry of a term below t2. So no log ever holds both, and
 //	at most one of them is committed.
 //
-// Where to look: copies stand behind what the asker had applied when it first
-// asked. If the leader's memory does not reach back so far, it says so, and the
-// client waits for the apply or for its own deadline.
+// Where to look: behind what the asker has applied when it asks. It applied no
+// copy in this life, or its client would have its answer, and a copy at or before
+// that index in some log is not the entry that is committed there. A snapshot that
+// the asker installs could hide a copy: whoever is in doubt then ends as Unknown
+// (skipped), and so does, by its Boot, what an earlier life of the asker sent.
+//
+// If the leader's memory does not reach back so far, it says up to where it cannot
+// tell, and the asker asks again when it has applied that itself.
+//
+// An Ask is delivered at most once, so that a refusal is certain; the look into
+// the log does not depend on it.
 
 // parkedRetry is how long a proposal waits before it tries the known leader
 // again: a transfer that failed changes no leader and brings no news.
@@ -53,7 +62,8 @@ func (h *Host) submit(g *group, s submission) {
 }
 
 // proposals turns this pass's submissions into raft's event, without those that
-// stand in the log already. What is left is remembered until raft has answered.
+// stand in the log already. The list stays until raft has answered each, which it
+// does in this order.
 func (h *Host) proposals(g *group) {
 	if len(g.submissions) == 0 {
 		return
@@ -61,18 +71,31 @@ func (h *Host) proposals(g *group) {
 	if slices.ContainsFunc(g.submissions, func(s submission) bool { return s.again }) && g.node.Role() == raft.Leader {
 		h.withoutKnown(g)
 	}
-	list := make([]raft.Proposal, len(g.submissions))
-	for i, s := range g.submissions {
-		list[i] = s.Proposal
-		if s.ask != 0 {
-			g.askers = append(g.askers, s)
-		}
+	g.proposals = g.proposals[:0]
+	for i := range g.submissions {
+		g.proposals = append(g.proposals, g.submissions[i].Proposal)
 	}
-	if len(list) > 0 {
-		g.in = append(g.in, raft.Propose{Proposals: list})
+	if len(g.proposals) > 0 {
+		g.in = append(g.in, raft.Propose{Proposals: g.proposals})
 	}
+}
+
+// proposed forgets the submissions that raft has answered.
+func (h *Host) proposed(g *group) {
+	assert.That(g.answered == len(g.submissions), "group %d: %d of %d proposals were placed or refused", g.id, g.answered, len(g.submissions))
 	clear(g.submissions)
-	g.submissions = g.submissions[:0]
+	clear(g.proposals)
+	g.submissions, g.answered = g.submissions[:0], 0
+}
+
+// submitted returns the submission that raft answers under the name p; one
+// without asker if it is a membership change.
+func (g *group) submitted(p raft.ProposalID) submission {
+	if g.answered < len(g.submissions) && g.submissions[g.answered].ID == p {
+		g.answered++
+		return g.submissions[g.answered-1]
+	}
+	return submission{Proposal: raft.Proposal{ID: p}}
 }
 
 // withoutKnown answers and takes out the submissions that stand in the log, or
@@ -100,7 +123,7 @@ func (h *Host) withoutKnown(g *group) {
 		case at.Index != 0:
 			h.place(g, s, at)
 		case s.again && s.after+1 < first:
-			h.cannotTell(s)
+			h.cannotTell(g, s, first-1)
 		case twice:
 			list[i].from, list[i].ask = s.from, s.ask // the asker waits for its newest Ask
 		default:
@@ -120,26 +143,45 @@ func (h *Host) place(g *group, s submission, at raft.Placed) {
 	}
 	c := h.clientOf(s.ID)
 	if w := g.clients.waiting[c]; w != nil {
-		w.state, w.doubt = given, true
-		g.clients.place(place{index: at.Index, term: at.Term, client: c})
+		w.doubt = true
+		g.clients.place(c, w, position{at.Index, at.Term})
 	}
 }
 
-// cannotTell leaves a client of this node waiting for the apply, and tells a
-// peer to do the same.
-func (h *Host) cannotTell(s submission) {
+// cannotTell has a client of this node, or a peer's, wait until what is not in
+// memory is applied there.
+func (h *Host) cannotTell(g *group, s submission, upTo id.Index) {
+	at := position{upTo, g.node.Term()}
 	if s.ask != 0 {
-		h.effect(Answer{To: s.from, ID: s.ask, Data: appendAnswer(nil, answer{why: raft.OfficeUncertain})})
+		h.effect(Answer{To: s.from, ID: s.ask, Data: appendAnswer(nil, answer{why: raft.OfficeUncertain, index: at.index, term: at.term})})
+		return
 	}
+	c := h.clientOf(s.ID)
+	if w := g.clients.waiting[c]; w != nil {
+		h.waitFor(g, c, w, at)
+	}
+}
+
+// waitFor lets a client wait until an index is applied here; if it stands there
+// it is answered then, otherwise it is forwarded again.
+func (h *Host) waitFor(g *group, c ClientID, w *waiter, at position) {
+	if at.index > g.applied && at.term >= g.appliedTerm {
+		g.clients.place(c, w, at)
+		return
+	}
+	h.park(g, c, w)
+	h.touch(g)
 }
 
 // forward sends a proposal to the leader, or parks it until there is one.
 func (h *Host) forward(g *group, c ClientID, w *waiter) {
+	w.at = position{}
 	leader := g.node.Leader()
 	switch leader {
 	case h.cfg.Self:
 		w.state = given
-		h.submit(g, submission{Proposal: raft.Proposal{ID: h.proposalID(c), Data: w.data}, again: w.doubt, after: w.after})
+		sent := w.doubt || w.asked != id.None
+		h.submit(g, submission{Proposal: raft.Proposal{ID: h.proposalID(c), Data: w.data}, again: sent, after: g.applied})
 	case id.None:
 		h.park(g, c, w)
 	default:
@@ -147,14 +189,14 @@ func (h *Host) forward(g *group, c ClientID, w *waiter) {
 		h.askID++
 		w.ask, w.asked = h.askID, leader
 		h.asks[h.askID] = askedFor{group: g.id, client: c}
-		h.effect(Ask{To: leader, ID: h.askID, Data: appendForward(nil, g.id, h.proposalID(c), w.after, w.data)})
+		h.effect(Ask{To: leader, ID: h.askID, Data: appendForward(nil, g.id, h.proposalID(c), g.applied, w.data)})
 	}
 }
 
 func (h *Host) park(g *group, c ClientID, w *waiter) {
 	if g.clients.parked+len(w.data) > h.cfg.ParkedBytes {
 		if w.doubt {
-			w.state = given // it may take effect yet: it waits for the apply
+			h.end(g, Resolve{Client: c, Outcome: Unknown}) // it may take effect yet
 			return
 		}
 		h.end(g, Resolve{Client: c, Outcome: Refused, Why: raft.Overloaded})
@@ -182,12 +224,11 @@ func (h *Host) unpark(g *group) {
 
 // askAgain sends what an older leader was asked to the new one.
 func (h *Host) askAgain(g *group) {
-	for _, c := range h.waitingFor(g, waitPropose) {
+	elsewhere := func(w *waiter) bool { return w.state == asked && w.asked != g.node.Leader() }
+	for _, c := range g.clients.which(elsewhere) {
 		w := g.clients.waiting[c]
-		if w.state == asked && w.asked != g.node.Leader() {
-			delete(h.asks, w.ask)
-			h.forward(g, c, w)
-		}
+		delete(h.asks, w.ask)
+		h.forward(g, c, w)
 	}
 }
 
@@ -211,18 +252,6 @@ func (h *Host) asked(e Asked) {
 	h.submit(g, submission{Proposal: raft.Proposal{ID: f.id, Data: f.data}, again: true, after: f.after, from: e.From, ask: e.ID})
 }
 
-// asker takes out who forwarded a proposal. raft answers in the order it was
-// asked, so the first is nearly always the one.
-func (g *group) asker(p raft.ProposalID) (submission, bool) {
-	for i, s := range g.askers {
-		if s.ID == p {
-			g.askers = slices.Delete(g.askers, i, i+1)
-			return s, true
-		}
-	}
-	return submission{}, false
-}
-
 // answered goes on with a forwarded proposal.
 func (h *Host) answered(e Answered) {
 	ask, ok := h.asks[e.ID]
@@ -244,12 +273,9 @@ func (h *Host) answered(e Answered) {
 		h.park(g, ask.client, w) // it may stand in a log: sent again, it is looked for
 		h.touch(g)
 	case a.why == 0:
-		w.state = given
-		if a.index > g.applied {
-			g.clients.place(place{index: a.index, term: a.term, client: ask.client})
-		}
+		h.waitFor(g, ask.client, w, position{a.index, a.term}) // applied already: another entry stands there
 	case a.why == raft.OfficeUncertain:
-		w.state = given
+		h.waitFor(g, ask.client, w, position{a.index, a.term}) // up to there the leader cannot tell
 	default:
 		w.doubt = w.before
 		if a.why == raft.Overloaded && !w.doubt {
@@ -313,7 +339,8 @@ type answer struct {
 	term   id.Term
 }
 
-// Format: byte 1, byte refusal, uvarint leader node, incarnation, index, term.
+// Format (docs/format/ask.md): byte 1, byte refusal, uvarint leader node,
+// incarnation, index, term.
 func appendAnswer(dst []byte, a answer) []byte {
 	dst = append(dst, formatAnswer, byte(a.why))
 	dst = binary.AppendUvarint(dst, a.leader.Node)

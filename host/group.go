@@ -20,7 +20,8 @@ type group struct {
 
 	in, spare   []raft.Event // of this pass; the other's memory
 	submissions []submission // of this pass; they go in as one event
-	askers      []submission // peers' ones that raft has not answered yet, within a pass
+	answered    int          // of them, within a pass
+	proposals   []raft.Proposal
 	touched     bool
 	retryAt     id.Time // of parked proposals; Never when there are none
 	deadline    id.Time
@@ -34,6 +35,7 @@ type group struct {
 	// What waits for the machine.
 	applying      []raft.Entry // the Apply in flight
 	applied       id.Index
+	appliedTerm   id.Term // of the last entry applied; 0 at first
 	appliedConfig membership.Config
 	flushed       id.Index
 	saving        bool          // a Snapshot is in flight
@@ -91,7 +93,7 @@ func (h *Host) pass(now id.Time, g *group) {
 	if g.halted {
 		return
 	}
-	assert.That(len(g.askers) == 0, "group %d: %d forwarded proposals were neither placed nor refused", g.id, len(g.askers))
+	h.proposed(g)
 	h.report(g)
 	if g.retryAt != id.Never && now >= g.retryAt {
 		g.retryAt = id.Never
@@ -227,9 +229,10 @@ func (h *Host) applyDone(g *group, e ApplyDone) {
 		g.sinceSnapshot.bytes += entry.Bytes()
 	}
 	assert.That(len(results) == 0, "group %d: the state machine returned %d results too many", g.id, len(results))
+	term := g.applying[len(g.applying)-1].Term
 	g.applying = nil
 	g.applied = e.Applied
-	h.overtaken(g, e.Applied)
+	h.overtaken(g, e.Applied, term)
 	h.releaseReads(g)
 	h.give(g, raft.Applied{Index: e.Applied})
 	h.flushedTo(g, e.Flushed)
@@ -280,7 +283,7 @@ func (h *Host) installed(g *group, e Installed) {
 	g.applied, g.flushed = i.Snapshot.Index, i.Snapshot.Index
 	g.appliedConfig = i.Snapshot.Config
 	g.sinceSnapshot.entries, g.sinceSnapshot.bytes = 0, 0
-	h.skipped(g, g.applied)
+	h.skipped(g)
 	h.releaseReads(g)
 	start := raft.LogStart{Index: i.Snapshot.Index, Term: i.Snapshot.Term, Config: i.Snapshot.Config}
 	h.write(g, GroupWrite{Kind: WriteReset, Hard: i.Hard, Start: start}, i.Token, true)
