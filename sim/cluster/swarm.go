@@ -87,15 +87,15 @@ func (d *drawing) workload() {
 	number := func(name string, n int) {
 		*w = append(*w, sim.Arg{Name: name, Value: strconv.Itoa(n)})
 	}
-	clients := d.pick(3, 5, 8)
+	clients := d.pick(3, 5, 8, 16)
 	number("clients", clients)
 	number("keys", d.pick(1, 3, 10))
 	number("reads", d.pick(100, 300, 600))
 	number("swaps", d.pick(0, 200))
 	number("value-bytes", d.pick(8, 60, 400))
 	number("forward", d.pick(0, 300, 1000))
-	// 20 seconds of so many clients give some 600 operations when all goes well.
-	d.span(w, "think", id.Duration(clients)*30*id.Millisecond)
+	// 20 seconds give some 600 operations when all goes well, or three times as many.
+	d.span(w, "think", id.Duration(clients*d.pick(10, 30, 30))*id.Millisecond)
 	d.span(w, "deadline", id.Duration(d.pick(500, 1500))*id.Millisecond)
 }
 
