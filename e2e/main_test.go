@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,10 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: go build ./cmd/quorate: %v\n%s", err, out)
 		return 1
 	}
+	if err := dependOnSources(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
 	// What the machine of the person who runs the tests has set is for other
 	// members and clients than these.
 	for _, e := range os.Environ() {
@@ -38,4 +43,16 @@ func buildAndRun(m *testing.M) int {
 		}
 	}
 	return m.Run()
+}
+
+// dependOnSources lists every directory of the module. The go command remembers
+// the result of tests until a file that they looked at changes; of what the build
+// above read it knows nothing.
+func dependOnSources() error {
+	return filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != ".." && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		return err
+	})
 }

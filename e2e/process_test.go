@@ -31,8 +31,14 @@ type process struct {
 // before that is removed.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
+	return startIn(t, "", args...)
+}
+
+// startIn is start in a directory; "" is the tests' own.
+func startIn(t testing.TB, dir string, args ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(quorate, args...), out: newOutput(), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
 	endWithUs(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("quorate %s: %v", strings.Join(args, " "), err)
