@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -145,6 +146,31 @@ func TestDevRestartsAKilledMemberAndKeepsClusterJSONCurrent(t *testing.T) {
 	for _, m := range readCluster(t, dir) {
 		if m.PID != nil {
 			t.Errorf("%s has pid %d after stop, want null", m.Name, *m.PID)
+		}
+	}
+}
+
+// However often a member is killed, it is started again: only one that ends by
+// itself is given up.
+func TestDevRestartsAMemberThatIsKilledAgainAndAgain(t *testing.T) {
+	dir, out := t.TempDir(), newLines()
+	s, err := startSupervisor(testSupervisor(dir, 1, out, "member"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	for range 2 * quickDeathsMax {
+		pid := s.pids()[0]
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for s.pids()[0] == pid || s.pids()[0] == 0 {
+			select {
+			case err := <-s.failed:
+				t.Fatal(err)
+			default:
+				runtime.Gosched()
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -135,8 +136,8 @@ func (s *supervisor) keep(i int, cmd *exec.Cmd) {
 			lived := time.Since(started)
 			s.record(i, 0)
 			s.noteDeath(i, err, lived)
-			if quick++; lived >= quickDeath {
-				quick = 0
+			if quick++; lived >= quickDeath || killed(err) {
+				quick = 0 // it did start; whoever kills members often may go on
 			}
 		}
 		if s.o.restartAfter == 0 || removedForGood(s.o.members[i].dataDir) {
@@ -162,6 +163,17 @@ func (s *supervisor) keep(i int, cmd *exec.Cmd) {
 		cmd = next
 		fmt.Fprintf(s.o.out, "member %s started again, pid %d\n", s.members[i].Name, cmd.Process.Pid)
 	}
+}
+
+// killed reports whether a signal from outside ended a process: it did not end by
+// itself.
+func killed(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled()
 }
 
 // end stops one member: SIGTERM lets a leader hand over, SIGKILL is for one
