@@ -82,6 +82,8 @@ func (h *Host) ask(ctx context.Context, to id.NodeID, data []byte) ([]byte, erro
 		return a.data[1:], nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-h.life.Done():
+		return nil, fmt.Errorf("%s: %w: this host is closed", to, ErrNoAnswer)
 	}
 }
 
@@ -134,7 +136,9 @@ func (h *Host) asked(from id.NodeID, ask uint64, data []byte) bool {
 		nobody()
 		return true
 	}
+	h.running.Add(1) // the transport calls this, and ends before Close waits
 	go func() {
+		defer h.running.Done()
 		defer func() { <-h.asks.working }()
 		h.net.Answer(from, ask, append([]byte{answerTaken}, answer(from, data[1+n:])...))
 	}()

@@ -35,7 +35,8 @@ type Group struct {
 	mu      sync.Mutex
 	status  raft.Status // soft state as last reported
 	applied Index
-	changed chan struct{} // closed and replaced at every change of status or applied
+	changed chan struct{} // closed at the next change of status or applied; nil: nobody waits
+	office  chan struct{} // closed at the next change of status; nil: nobody waits
 	removed chan struct{} // closed once this node is no longer a member
 	halted  chan struct{} // closed once the group stopped for good
 	reason  error         // why it halted
@@ -50,6 +51,8 @@ func (h *Host) Start(g GroupID, m rsm.Machine, how How) (*Group, error) {
 	if err := c.Validate(); err != nil {
 		return fail(err)
 	}
+	h.starting.Lock()
+	defer h.starting.Unlock()
 	switch how.kind {
 	case bootstrap:
 		config, err := membership.Bootstrap(how.members)
@@ -76,7 +79,7 @@ func (h *Host) Start(g GroupID, m rsm.Machine, how How) (*Group, error) {
 	}
 	gr := &Group{
 		id: g, host: h, exec: eg, applied: restored.Applied,
-		changed: make(chan struct{}), removed: make(chan struct{}), halted: make(chan struct{}),
+		removed: make(chan struct{}), halted: make(chan struct{}),
 	}
 	h.mu.Lock()
 	h.group[g] = gr
@@ -203,7 +206,30 @@ func (g *Group) Status() Status {
 func (g *Group) Changed() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.changed
+	return waitOn(&g.changed)
+}
+
+// officeChanged is Changed without the applied index.
+func (g *Group) officeChanged() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return waitOn(&g.office)
+}
+
+// waitOn returns the channel that wake closes. It exists only while somebody
+// waits: an apply that nobody waits for costs nothing.
+func waitOn(c *chan struct{}) <-chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{})
+	}
+	return *c
+}
+
+func wake(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
+	}
 }
 
 // Removed closes once this node is no longer a member; the program should end.
@@ -230,12 +256,6 @@ func (g *Group) handOver(ctx context.Context) {
 	}
 }
 
-// note wakes whoever waits for a change; g.mu is held.
-func (g *Group) note() {
-	close(g.changed)
-	g.changed = make(chan struct{})
-}
-
 func (h *Host) find(g id.GroupID) *Group {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -246,7 +266,8 @@ func (h *Host) onStatus(g id.GroupID, s raft.Status) {
 	gr := h.find(g)
 	gr.mu.Lock()
 	gr.status = s
-	gr.note()
+	wake(&gr.changed)
+	wake(&gr.office)
 	gr.mu.Unlock()
 	h.learnPeers(g, s.Config)
 }
@@ -255,7 +276,7 @@ func (h *Host) onApplied(g id.GroupID, applied id.Index) {
 	gr := h.find(g)
 	gr.mu.Lock()
 	gr.applied = applied
-	gr.note()
+	wake(&gr.changed)
 	gr.mu.Unlock()
 }
 

@@ -59,6 +59,8 @@ func (h *Host) transportOptions(l net.Listener, i exec.Identity) transport.Optio
 
 // learnPeers tells the transport where the members of all groups are.
 func (h *Host) learnPeers(g GroupID, c membership.Config) {
+	h.learning.Lock()
+	defer h.learning.Unlock()
 	h.mu.Lock()
 	h.configs[g] = c
 	var list []transport.Peer

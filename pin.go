@@ -26,7 +26,7 @@ const pinRetry = time.Second
 // pin runs for the life of the group.
 func (g *Group) pin(ctx context.Context) {
 	for {
-		changed := g.Changed()
+		changed := g.officeChanged()
 		again := false
 		if s := g.Status(); s.Role == raft.Leader && !s.Config.Joint {
 			again = g.pinMissing(ctx, s)

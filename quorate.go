@@ -84,7 +84,11 @@ type Host struct {
 	end     context.CancelFunc
 	running sync.WaitGroup // what ends with life
 
+	starting sync.Mutex // the groups on the disk: one comes up at a time
+	learning sync.Mutex // an older list of peers must not replace a newer one
+
 	mu      sync.Mutex
+	closed  bool
 	group   map[GroupID]*Group
 	configs map[GroupID]membership.Config // newest known, of every group
 }
@@ -187,6 +191,8 @@ func Resume() How { return How{kind: resume} }
 
 // HasData tells whether a group can be resumed.
 func (h *Host) HasData(g GroupID) bool {
+	h.starting.Lock()
+	defer h.starting.Unlock()
 	for _, have := range h.disk.Groups() {
 		if have == g {
 			return true
@@ -197,8 +203,14 @@ func (h *Host) HasData(g GroupID) bool {
 
 // Close hands leaderships over, bounded by ctx, stops everything and releases
 // the directory. Proposals that wait are answered first where that is possible.
+// A second Close does nothing.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
 	groups := make([]*Group, 0, len(h.group))
 	for _, g := range h.group {
 		groups = append(groups, g)

@@ -45,9 +45,7 @@ func (w *writer) loop() {
 	defer w.r.wg.Done()
 	var batch []host.Persist
 	for {
-		w.mu.Lock()
-		batch, w.queue = w.queue, batch[:0]
-		w.mu.Unlock()
+		batch = w.take(batch)
 		if len(batch) == 0 {
 			if err := w.r.o.Disk.Idle(); err != nil {
 				w.r.Deliver(host.DiskFailed{Err: err})
@@ -57,7 +55,9 @@ func (w *writer) loop() {
 			case <-w.wake:
 				continue
 			case <-w.done:
-				return
+				if batch = w.take(batch); len(batch) == 0 { // both may be ready
+					return
+				}
 			}
 		}
 		if !w.write(batch) {
@@ -65,6 +65,15 @@ func (w *writer) loop() {
 		}
 		clear(batch)
 	}
+}
+
+// take exchanges the queue for an empty one.
+func (w *writer) take(empty []host.Persist) []host.Persist {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	batch := w.queue
+	w.queue = empty[:0]
+	return batch
 }
 
 // write returns false when the disk is no longer to be used.
