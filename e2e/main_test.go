@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -31,10 +32,6 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "e2e: go build ./cmd/quorate: %v\n%s", err, out)
 		return 1
 	}
-	if err := dependOnSources(); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		return 1
-	}
 	// What the machine of the person who runs the tests has set is for other
 	// members and clients than these.
 	for _, e := range os.Environ() {
@@ -45,14 +42,24 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// dependOnSources lists every directory of the module. The go command remembers
-// the result of tests until a file that they looked at changes; of what the build
-// above read it knows nothing.
-func dependOnSources() error {
+// program returns the path of the program under test, for a test that runs it.
+//
+// The go command remembers the result of tests until a file that they looked at
+// changes; of what the build above read it knows nothing. So the first test that
+// runs the program looks at every directory of the module.
+func program(t testing.TB) string {
+	t.Helper()
+	if err := lookAtSources(); err != nil {
+		t.Fatal(err)
+	}
+	return quorate
+}
+
+var lookAtSources = sync.OnceValue(func() error {
 	return filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && path != ".." && strings.HasPrefix(d.Name(), ".") {
 			return fs.SkipDir
 		}
 		return err
 	})
-}
+})

@@ -37,7 +37,7 @@ func start(t testing.TB, args ...string) *process {
 // startIn is start in a directory; "" is the tests' own.
 func startIn(t testing.TB, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(quorate, args...), out: newOutput(), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(program(t), args...), out: newOutput(), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.out, p.out
 	endWithUs(p.cmd)
 	if err := p.cmd.Start(); err != nil {
@@ -153,7 +153,7 @@ func run(t testing.TB, stdin string, args ...string) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, quorate, args...)
+	cmd := exec.CommandContext(ctx, program(t), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
