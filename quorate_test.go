@@ -101,7 +101,7 @@ func newTrio(t *testing.T, n int, o quorate.Options) *trio {
 
 // freeAddress finds a port that was free a moment ago; it is listened on again
 // at once and at every restart of its member.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -115,7 +115,9 @@ func (h *Host) request(e Event) {
 
 // admit finds the group and a free place, or refuses.
 func (h *Host) admit(which id.GroupID, c ClientID) *group {
-	assert.That(c != 0 && uint64(c) < 1<<clientBits, "client id %d is out of range", c)
+	if c == 0 || uint64(c) >= 1<<clientBits { // assert.That would put c on the heap, per request
+		assert.Fail("client id %d is out of range", c)
+	}
 	g := h.byID[which]
 	switch {
 	case g == nil:
@@ -128,7 +130,9 @@ func (h *Host) admit(which id.GroupID, c ClientID) *group {
 		h.effect(Resolve{Client: c, Outcome: Refused, Why: raft.Overloaded})
 		return nil
 	}
-	assert.That(g.clients.waiting[c] == nil, "client id %d is used twice", c)
+	if g.clients.waiting[c] != nil {
+		assert.Fail("client id %d is used twice", c)
+	}
 	return g
 }
 

@@ -43,7 +43,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Cause }
 
-// call is a caller that waits.
+// call is a caller that waits. It is used again when its outcome was taken.
 type call struct {
 	done chan outcome // capacity 1; exactly one outcome comes
 }
@@ -60,7 +60,10 @@ func (c *call) end(o outcome) { c.done <- o }
 
 // begin registers a call and queues its event in one step.
 func (r *Runner) begin(event func(host.ClientID) host.Event) (*call, host.ClientID, error) {
-	c := &call{done: make(chan outcome, 1)}
+	c, _ := r.free.Get().(*call)
+	if c == nil {
+		c = &call{done: make(chan outcome, 1)}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -93,7 +96,9 @@ func (r *Runner) do(ctx context.Context, g id.GroupID, event func(host.ClientID)
 	if err != nil {
 		return outcome{err: err}
 	}
-	return r.wait(ctx, g, c, client)
+	o := r.wait(ctx, g, c, client)
+	r.free.Put(c)
+	return o
 }
 
 // endCalls wakes the callers of a pass.
@@ -112,7 +117,9 @@ func (r *Runner) endCalls(ended []host.Effect) {
 			}
 			r.take(e.Client, o)
 		case host.ReadAt:
-			r.take(e.Client, outcome{pub: r.groups[e.Group].group.Acquire(), index: e.Index})
+			if r.calls[e.Client] != nil {
+				r.take(e.Client, outcome{pub: r.groups[e.Group].group.Acquire(), index: e.Index})
+			}
 		case host.Status:
 			r.take(e.Client, outcome{status: e.Status})
 		}
@@ -124,8 +131,6 @@ func (r *Runner) take(client host.ClientID, o outcome) {
 	if c := r.calls[client]; c != nil {
 		delete(r.calls, client)
 		c.end(o)
-	} else if o.pub != nil {
-		o.pub.Release()
 	}
 }
 

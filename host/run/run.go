@@ -49,7 +49,8 @@ type Options struct {
 type Runner struct {
 	o     Options
 	start time.Time
-	host  *host.Host // the loop's
+	host  *host.Host    // the loop's
+	ended []host.Effect // the loop's scratch
 
 	mu     sync.Mutex
 	inbox  []host.Event
@@ -57,6 +58,7 @@ type Runner struct {
 	client host.ClientID
 	groups map[id.GroupID]*worker
 	closed bool
+	free   sync.Pool     // of calls
 	wake   chan struct{} // capacity 1: the inbox has something
 
 	writer writer
@@ -210,7 +212,7 @@ func (r *Runner) nextDeadline() id.Time {
 
 // execute gives every effect to its door.
 func (r *Runner) execute(out []host.Effect) {
-	var ended []host.Effect
+	ended := r.ended[:0]
 	for _, e := range out {
 		switch e := e.(type) {
 		case host.Persist:
@@ -265,6 +267,8 @@ func (r *Runner) execute(out []host.Effect) {
 		}
 	}
 	r.endCalls(ended)
+	clear(ended)
+	r.ended = ended
 }
 
 // goDo runs f on a goroutine of its own that Close waits for.
