@@ -250,9 +250,23 @@ func (s *Server) LeaseRenew(ctx context.Context, leaseID int64) (Header, int64, 
 	return h, answer.TTL, err
 }
 
-// renewHere is LeaseRenew at the leader.
+// renewHere is LeaseRenew at the leader. A lease that is not known here may have
+// been granted already: the member that was asked for it can apply the grant, and
+// answer, before the leader has applied it; and a leader that was deposed knows
+// nothing new at all. So "no such lease" is said only after a read round.
 func (s *Server) renewHere(ctx context.Context, leaseID int64) (askAnswer, error) {
 	r, err := s.leases.renew(ctx, leaseID)
+	if err == nil && r.Outcome == lease.RenewMissing {
+		v, err := s.group.Linearizable(ctx)
+		if err != nil {
+			return askAnswer{}, err
+		}
+		v.Close()
+		r, err = s.leases.renew(ctx, leaseID)
+		if err != nil {
+			return askAnswer{}, err
+		}
+	}
 	if err != nil {
 		return askAnswer{}, err
 	}
