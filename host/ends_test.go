@@ -61,3 +61,30 @@ func TestProposalInDoubtAtTheLimitOfParkedBytesIsUnknown(t *testing.T) {
 	w.run(id.Millisecond)
 	f.want(c, Unknown)
 }
+
+// The bytes of docs/format/ask.md, version 1.
+func TestForwardedProposalAndItsAnswerReadAsTheirPageSays(t *testing.T) {
+	name := raft.ProposalID{Origin: id.NodeID{Node: 2, Incarnation: 3}, Sequence: 1<<clientBits | 5}
+	request := appendForward(nil, 300, name, 7, []byte("data"))
+	if want := "\x01\xac\x02\x02\x03\x85\x80\x80\x80\x80\x20\x07data"; string(request) != want {
+		t.Errorf("a forwarded proposal is %q, want %q", request, want)
+	}
+	if f, err := parseForward(request); err != nil || f.group != 300 || f.id != name || f.after != 7 || string(f.data) != "data" {
+		t.Errorf("it reads as %+v, %v", f, err)
+	}
+	for want, a := range map[string]answer{
+		"\x01\x00\x00\x00\xac\x02\x09": {index: 300, term: 9},
+		"\x01\x01\x02\x01\x00\x00":     {why: raft.NotLeader, leader: id.NodeID{Node: 2, Incarnation: 1}},
+		"\x01\x08\x00\x00\x04\x02":     {why: raft.OfficeUncertain, index: 4, term: 2},
+	} {
+		if got := appendAnswer(nil, a); string(got) != want {
+			t.Errorf("%+v is %q, want %q", a, got, want)
+		}
+		if got, err := parseAnswer([]byte(want)); err != nil || got != a {
+			t.Errorf("%q reads as %+v, %v", want, got, err)
+		}
+		if _, err := parseAnswer([]byte(want + "\x00")); err == nil {
+			t.Errorf("%q with a byte behind it is accepted", want)
+		}
+	}
+}
