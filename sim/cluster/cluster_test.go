@@ -25,7 +25,7 @@ func mustPass(t *testing.T, r Result) {
 // M48) and nothing acknowledged lost (M49) hold on every event of every seed; the
 // planted bugs show that a breach would be seen.
 func TestSeedsKeepTheInvariantsM19M20M41M44M45M46M47M48M49(t *testing.T) {
-	s := Batch(1, 20, Options{}, func(r Result) { mustPass(t, r) })
+	s := Batch(1, 12, Options{}, func(r Result) { mustPass(t, r) })
 	if s.Operations < 300*s.Seeds {
 		t.Errorf("%d operations in %d seeds; a seed has at least 300", s.Operations, s.Seeds)
 	}
@@ -35,7 +35,7 @@ func TestSeedsKeepTheInvariantsM19M20M41M44M45M46M47M48M49(t *testing.T) {
 }
 
 func TestWideSeedsPass(t *testing.T) {
-	Batch(1000, 6, Options{Wide: true}, func(r Result) { mustPass(t, r) })
+	Batch(1000, 4, Options{Wide: true}, func(r Result) { mustPass(t, r) })
 }
 
 // The same seed gives the same hash, with and without a trace, and the recipe it

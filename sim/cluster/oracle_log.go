@@ -113,6 +113,9 @@ func (s *shadow) mayRecover(o *oracles, got image) bool {
 		if w.Kind == host.WriteIntent && got.start == (position{w.Snapshot.Index, w.Snapshot.Term}) && len(got.steps) == 0 {
 			return got.hard.Term >= s.durable.hard.Term // recovery finished the installation
 		}
+		if w.Kind == host.WriteAppend && want.part(o, w, got) {
+			return true
+		}
 		if want.write(o, w) != nil {
 			return false
 		}
@@ -120,6 +123,21 @@ func (s *shadow) mayRecover(o *oracles, got image) bool {
 	// An intent may also have been durable already.
 	i := s.intent
 	return i != nil && got.start == (position{i.Index, i.Term}) && len(got.steps) == 0 && got.hard.Term >= s.durable.hard.Term
+}
+
+// part tells whether an image is this one with the first entries of a write: a log
+// may cut a write in pieces, and an unsynced one may come back in part.
+func (i image) part(o *oracles, w host.GroupWrite, got image) bool {
+	if len(w.Entries) == 0 || got.last() < w.Entries[0].Index || got.last() >= w.Entries[len(w.Entries)-1].Index {
+		return false
+	}
+	before := i.clone()
+	if before.append(o, w.Entries[:got.last()-w.Entries[0].Index+1]) != nil {
+		return false
+	}
+	after := before
+	after.hard = w.Hard
+	return before.same(got) || after.same(got)
 }
 
 // same compares what must survive. Commit is a hint and may lag.
