@@ -350,10 +350,8 @@ func (h *Host) leaderChanged(g *group) {
 // which lists the clients that are of some sort, in order. Rare: a new leader, a
 // transfer, an installation, the end of a group.
 func (c *clients) which(are func(*waiter) bool) []ClientID {
-	list := slices.Collect(maps.Keys(c.waiting))
-	list = slices.DeleteFunc(list, func(x ClientID) bool { return !are(c.waiting[x]) })
-	slices.Sort(list)
-	return list
+	list := slices.Sorted(maps.Keys(c.waiting))
+	return slices.DeleteFunc(list, func(x ClientID) bool { return !are(c.waiting[x]) })
 }
 
 func (h *Host) cancel(e Cancel) {
