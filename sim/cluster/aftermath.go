@@ -73,7 +73,7 @@ func (n *node) cold() {
 		c.fail("%v: its disk does not open cold: %v", n.self, err)
 		return
 	}
-	commit := min(r.Last, id.Index(len(c.oracles.global)))
+	commit := min(r.Last, n.life.before.Commit) // a node that was left out of the group may hold more, and other things
 	for at := r.Applied + 1; at <= commit; {
 		entries, err := d.Log().Read(theGroup, at, commit+1, 1<<20)
 		if err != nil || len(entries) == 0 {
