@@ -59,6 +59,7 @@ func (c *cluster) aftermath() {
 func (n *node) cold() {
 	c, set := n.c, n.c.set
 	image := n.disk.DurableImage()
+	image.SetCapacity(0) // recovery may need space, which an operator would free
 	d, err := exec.Open(image.FS(), exec.Options{Cluster: 1, Self: n.self, WAL: wal.Options{SegmentBytes: int64(set.segmentBytes), Identity: n.number}})
 	if err != nil {
 		c.fail("%v: its disk does not open cold: %v", n.self, err)

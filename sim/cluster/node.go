@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/quorate/quorate/host"
 	"github.com/quorate/quorate/host/exec"
@@ -274,9 +273,11 @@ func (n *node) kill(lose string) {
 // the cache of the operating system, written to the disk or not.
 func (n *node) exit(why string) {
 	n.c.mark("halt")
-	// Systems word these differently, and the hash is the same on all of them.
-	why = strings.ReplaceAll(why, syscall.EIO.Error(), "EIO")
-	why = strings.ReplaceAll(why, syscall.ENOSPC.Error(), "ENOSPC")
+	// The last words are the operating system's, and each has its own: the hash
+	// shall be the same on all of them.
+	if at := strings.LastIndex(why, ": "); at > 0 {
+		why = why[:at]
+	}
 	n.c.world.Emit(trace.Event{Node: n.self, Kind: trace.Halted, Fields: []trace.Field{trace.Text("reason", why)}})
 	n.end()
 	if n.c.set.reboot {
