@@ -103,6 +103,11 @@ func TestDevWithRestartAfterZeroLeavesADeadMemberDown(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(c.dir, "m1")); err != nil {
 		t.Errorf("a directory given with --dir is kept: %v", err)
 	}
+	// Members at other addresses would be strangers to their own data.
+	refuse(t, c.dir, []refusal{
+		{"other ports over the same directory", []string{"dev", "--dir", c.dir, "--client-port", fmt.Sprint(c.port + 2)}, 1, "start it with the same --members and --client-port, or use another --dir"},
+		{"fewer members over the same directory", []string{"dev", "--dir", c.dir, "--client-port", fmt.Sprint(c.port), "--members", "1"}, 1, "start it with the same --members and --client-port, or use another --dir"},
+	})
 }
 
 // kill -9 of dev itself: nobody is there to stop the members, they end alone.
