@@ -38,7 +38,7 @@ func newSim() *cobra.Command {
 		Use:   "sim",
 		Short: "Run a whole cluster in a simulated world, by seed",
 		Long: `sim runs the production code under a virtual network, disk and clock and judges
-every event. A seed is a whole run: the same seed gives the same hash for ever.
+every event. A seed is a whole run: with one version it gives one hash, anywhere.
 
   quorate sim --seeds 200          seeds 1 to 200, and what they cost
   quorate sim --seed 7             one run, its hash and what it reached
