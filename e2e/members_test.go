@@ -29,9 +29,9 @@ func mustCtl(t testing.TB, endpoints []string, args ...string) string {
 	return a.stdout
 }
 
-// addMember does what a person does: announce the member, then start it with the
-// flags that the announcement printed.
-func addMember(t testing.TB, m *member, endpoints []string, more ...string) (memberID string) {
+// announce adds a member as a person does, and gives it the flags that the
+// command prints. It is not started.
+func announce(t testing.TB, m *member, endpoints []string, more ...string) (memberID string) {
 	t.Helper()
 	printed := mustCtl(t, endpoints, append([]string{"member", "add", m.name, "--peer-urls=" + m.peer}, more...)...)
 	id := regexp.MustCompile(`Member +([0-9a-f]+) added(?: as learner)? to cluster`).FindStringSubmatch(printed)
@@ -39,8 +39,7 @@ func addMember(t testing.TB, m *member, endpoints []string, more ...string) (mem
 	if id == nil || initial == nil || !strings.Contains(printed, `ETCD_INITIAL_CLUSTER_STATE="existing"`) {
 		t.Fatalf("member add printed:\n%s", printed)
 	}
-	m.flags = []string{"--initial-cluster", initial[1], "--initial-cluster-state", "existing"}
-	m.start(t)
+	m.flags = append(m.flags, "--initial-cluster", initial[1], "--initial-cluster-state", "existing")
 	return id[1]
 }
 
@@ -69,18 +68,21 @@ func TestALearnerIsPromotedAndTheLeaderRemovedUnderLoadM64M71(t *testing.T) {
 	l := startLoad(t, 6, 2, append([]string{m4.client}, old...))
 	l.flows(t, 50)
 
-	memberID := addMember(t, m4, old, "--learner")
+	memberID := announce(t, m4, old, "--learner")
+	const behind = "etcdserver: can only promote a learner member which is in sync with leader"
+	if a := ctlAt(t, old, "member", "promote", memberID); a.code == 0 || !strings.Contains(a.stderr, behind) {
+		t.Errorf("a learner that has nothing yet: member promote: %+v", a)
+	}
+	m4.start(t)
 	if list := mustCtl(t, old, "member", "list"); !regexp.MustCompile(memberID + `, (started|unstarted), .*, true\n`).MatchString(list) {
 		t.Errorf("m4 is not listed as a learner:\n%s", list)
 	}
-	// A learner that is behind is not promoted: it does not count before it has
-	// caught up.
 	until(t, "promotion", func() error {
 		a := ctlAt(t, old, "member", "promote", memberID)
 		if a.code == 0 {
 			return nil
 		}
-		if !strings.Contains(a.stderr, "can only promote a learner member which is in sync with leader") {
+		if !strings.Contains(a.stderr, behind) {
 			t.Fatalf("member promote: %+v", a)
 		}
 		return errors.New(a.stderr)
@@ -117,7 +119,8 @@ func TestAVoterIsAddedDirectlyAndPeerURLsAreUpdatedUnderLoadM64(t *testing.T) {
 	l.flows(t, 50)
 
 	m4 := planMember(t, t.TempDir(), "m4")
-	memberID := addMember(t, m4, endpoints)
+	memberID := announce(t, m4, endpoints)
+	m4.start(t)
 	m4.out.await(t, "ready to serve client requests")
 	if list := mustCtl(t, endpoints, "member", "list"); !strings.Contains(list, memberID+", started, m4, "+m4.peer+", "+m4.client+", false\n") {
 		t.Errorf("m4 is not listed as a voter:\n%s", list)
