@@ -216,10 +216,14 @@ func (d *Disk) Persist(run []host.Persist) (id.Token, error) {
 		return 0, err
 	}
 	if d.cuts {
-		d.cuts = false
-		if _, err := d.log.Release(); err != nil {
+		_, err := d.log.Release()
+		var poisoned *wal.ErrPoisoned
+		if errors.As(err, &poisoned) {
 			return 0, err
 		}
+		// A segment that could not be removed is tried again with the next sync:
+		// everything written is durable, and nothing is lost but space.
+		d.cuts = err != nil
 	}
 	return run[len(run)-1].Token, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/quorate/quorate/rsm"
 	"github.com/quorate/quorate/snapshot"
 	"github.com/quorate/quorate/vfs"
+	"github.com/quorate/quorate/wire"
 )
 
 // receive stores a snapshot as a peer sends it.
@@ -161,4 +162,48 @@ func TestOpenGroupIsNotCreatedAgain(t *testing.T) {
 	if entries, err := d.Log().Read(testGroup, 1, 4, 1<<20); err != nil || len(entries) != 3 {
 		t.Errorf("the log holds %d entries, %v", len(entries), err)
 	}
+}
+
+// A segment that cannot be removed costs space, not the disk: what was written is
+// durable, and the next sync tries again.
+func TestSegmentThatCannotBeRemovedIsTriedAgain(t *testing.T) {
+	disk := vfs.NewDisk(vfs.DiskOptions{Seed: 1})
+	d, g := prepare(t, disk, &sum{})
+	big := func(i id.Index) raft.Entry {
+		e := raft.Entry{Term: 1, Index: i, Kind: raft.EntryCommand, Data: make([]byte, 4<<10)}
+		wire.Seal(&e)
+		return e
+	}
+	for i := id.Index(4); i < 20; i++ {
+		_, err := d.Persist([]host.Persist{appendWrite(1, big(i))})
+		must(t, err)
+	}
+	refuse := true
+	disk.SetHook(func(o vfs.Op) error {
+		if refuse && o.Kind == vfs.OpRemove {
+			return errors.New("operation not permitted")
+		}
+		return nil
+	})
+	segments := func() int {
+		names, err := disk.FS().List("wal")
+		must(t, err)
+		return len(names)
+	}
+	before := segments()
+	cut := host.Persist{Token: 30, MustSync: true, Writes: []host.GroupWrite{
+		{Group: testGroup, Kind: host.WriteStart, Start: raft.LogStart{Index: 18, Term: 1, Config: testConfig()}}}}
+	if durable, err := d.Persist([]host.Persist{cut}); err != nil || durable != 30 {
+		t.Fatalf("durable to %d, %v", durable, err)
+	}
+	if segments() != before {
+		t.Fatal("a segment went although it could not be removed")
+	}
+	refuse = false
+	_, err := d.Persist([]host.Persist{appendWrite(1, big(20))})
+	must(t, err)
+	if after := segments(); after >= before {
+		t.Errorf("%d segments, %d before: nothing was given back", after, before)
+	}
+	g.Close()
 }

@@ -65,11 +65,13 @@ type Runner struct {
 
 	wg        sync.WaitGroup
 	snapshots chan struct{} // places for snapshots on their way
+	saves     chan struct{} // places for snapshots being saved
 	loads     chan struct{} // places for reads of the log
 }
 
 const (
 	snapshotsMax = 2  // snapshots on their way at once; further ones are tried again by raft
+	savesMax     = 2  // snapshots saved at once; further groups wait, with the View of their turn
 	loadsMax     = 16 // reads of the log at once; further ones wait
 )
 
@@ -85,7 +87,7 @@ func New(o Options) (*Runner, error) {
 	r := &Runner{
 		o: o, host: h, start: time.Now(),
 		calls: map[host.ClientID]*call{}, groups: map[id.GroupID]*worker{},
-		wake: make(chan struct{}, 1), snapshots: make(chan struct{}, snapshotsMax), loads: make(chan struct{}, loadsMax),
+		wake: make(chan struct{}, 1), snapshots: make(chan struct{}, snapshotsMax), saves: make(chan struct{}, savesMax), loads: make(chan struct{}, loadsMax),
 	}
 	r.writer.init(r)
 	r.wg.Add(2)
@@ -226,7 +228,12 @@ func (r *Runner) execute(out []host.Effect) {
 		case host.Install:
 			r.worker(e.Group).add(func(w *worker) { w.install(e) })
 		case host.Snapshot:
-			r.goDo(func() { r.Deliver(r.worker(e.Group).group.Snapshot()) })
+			r.goDo(func() {
+				r.saves <- struct{}{}
+				done := r.worker(e.Group).group.Snapshot()
+				<-r.saves
+				r.Deliver(done)
+			})
 		case host.SendSnapshot:
 			r.sendSnapshot(e)
 		case host.Load:
