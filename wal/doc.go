@@ -23,8 +23,8 @@
 // Append, Sync, Idle, Release and Close belong to one writer. Group commit is the
 // caller's: whatever is appended before a Sync shares it.
 //
-// Errors: *ErrCorrupt, *ErrForeign, *ErrVersion, ErrLocked from Open; ErrNoSpace
-// from Append (nothing was written, the log goes on); *ErrPoisoned from everything
+// Errors: *ErrCorrupt, *ErrForeign, *ErrVersion, ErrLocked, ErrNoSpace (nothing is
+// lost) from Open; ErrNoSpace from Append (nothing was written, the log goes on); *ErrPoisoned from everything
 // after a failed write or sync; ErrGone from Read.
 //
 // # The log
@@ -53,14 +53,24 @@
 //  5. At the first place p without a good frame, look at every frame header behind
 //     p, in this and later segments. If one of them says that the log was durable
 //     past p, this is corruption: stop, change nothing. Otherwise p is the end.
-//  6. Remove later segments unless they are empty, and clear everything behind p,
-//     so that no lost frame can come back behind equal bytes.
-//  7. Sync: what was read may have been in the page cache only.
+//  6. Remove later segments unless they are empty.
+//  7. What was read may be in the page cache only, and a sync need not bring it to
+//     the disk: a failed one, in an earlier life of the process, may have marked
+//     its pages as written (fsyncgate). So if the last segment holds anything that
+//     no watermark covers, or remains behind p, write its good frames to a new
+//     file, sync that, and let it take the old one's place by a rename. Otherwise
+//     go on right behind the watermark. Sync the directory.
 //  8. Check that the log begins where the newest header says it must, and that
 //     every group's entries reach back to its start.
 //
 // A crash inside recovery is followed by the same recovery: 3 and 6 only take away
-// bytes that prove nothing, and files from the end.
+// bytes that prove nothing, and files from the end; 7 changes nothing before its
+// rename, and then the same frames are at the same places. Segments before the
+// last need no 7: the first frame of each follows a sync of the one before. In 7
+// lost frames go with the old file; none can come back behind equal bytes. It
+// writes at most one segment, however often a log is opened, and needs space for
+// it: the segment kept ahead if nothing else. Without space Open fails with
+// ErrNoSpace and has changed nothing that counts.
 //
 // # Assumptions about disks
 //
@@ -70,11 +80,13 @@
 //     it (power-safe overwrite). Within its range anything may be found.
 //   - Unsynced writes may survive in any order and selection.
 //   - A synced directory holds its names; a rename is whole or not at all.
-//   - A failed sync says that nothing unsynced can be known or saved any more.
+//   - A failed sync says that nothing unsynced can be known or saved any more,
+//     though it may still be read. A failed sync of a directory leaves its names as
+//     changed as they were: the next one that succeeds covers them.
 //
 // The stated limit: if the very last batch rots and no header was written behind
-// it (the writer was never idle and wrote nothing more), it looks like a torn tail
-// and is cut.
+// it (the writer was never idle and wrote nothing more), or the frame that took
+// that header's place after a restart is torn, it looks like a torn tail and is cut.
 package wal
 
 import (

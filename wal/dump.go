@@ -34,7 +34,7 @@ func Dump(fs vfs.FS, dir string, w io.Writer) error {
 		return err
 	}
 	d := &dump{w: w, k: -1}
-	r := &replay{files: files, groups: map[id.GroupID]*group{}, end: segmentHeaderBytes}
+	r := newReplay(files, map[id.GroupID]*group{})
 	r.each = func(p position, h frameHeader, records []stored) error {
 		d.segments(files, p.segment())
 		d.frame(p, h, records)

@@ -101,11 +101,13 @@ func TestOrderOfDurability(t *testing.T) {
 	}
 	d.ResetOps()
 	l, _ = mustOpen(t, d.FS(), o)
-	scene("open with a torn tail: it is cleared, and what is left is synced")
+	scene("open with a torn tail: what is left goes into a new file, which is durable before it takes the place of the old one")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	scene("close")
+	mustOpen(t, d.FS(), o)
+	scene("open what was closed: only a name could be missing")
 	golden(t, "durability.txt", out.String())
 }
 
@@ -222,6 +224,14 @@ func TestNoSpaceIsRefusable(t *testing.T) {
 	}
 	mustAppend(t, l, appendOf(1, raft.HardState{Term: 20}, run(20, last+1, 20, 600)...))
 	mustSync(t, l)
+
+	// A log that was not closed is not opened without space for a copy of its end.
+	d.CrashWith(vfs.LossAll)
+	d.SetCapacity(d.Used())
+	if _, _, err := Open(d.FS(), "wal", o); !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "nothing is lost: free some space") {
+		t.Errorf("recovery on a full disk: %v", err)
+	}
+	d.SetCapacity(0)
 	_, states := mustOpenAgain(t, d, o)
 	if r := states[0].Restored; r.Last != last+20 || r.Start.Index != last || r.Hard.Term != 20 {
 		t.Errorf("recovered %+v", r)

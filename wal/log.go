@@ -28,6 +28,7 @@ type Log struct {
 	linked   position   // where the segment before the active one ended
 	durable  position   // everything before it survives any crash
 	told     position   // the newest watermark that was written
+	content  position   // behind the last frame that says more than a watermark
 	unsynced bool       // frames were written since the last sync
 
 	mu       sync.Mutex // never held during a file operation: a coroutine may be switched there
@@ -276,6 +277,9 @@ func (l *Log) flush() error {
 	l.chain, l.told = check, l.durable
 	l.mu.Lock()
 	l.end += int64(len(l.frame))
+	if len(l.frame) > frameHeaderBytes {
+		l.content = at(s.number, l.end)
+	}
 	if l.frame = l.frame[:0]; cap(l.frame) > 2*bufferBytesMax {
 		l.frame = nil
 	}
@@ -309,7 +313,7 @@ func (l *Log) Idle() error {
 	if l.poison != nil {
 		return l.poison
 	}
-	if l.told < l.durable && l.room() > 0 {
+	if l.told < min(l.durable, l.content) && l.room() > 0 {
 		if len(l.frame) == 0 {
 			l.mu.Lock()
 			l.begin()
@@ -356,17 +360,8 @@ func (l *Log) prepare() error {
 		number = l.segments[n-1].number + 1
 	}
 	s := &segment{number: number, bytes: l.o.SegmentBytes, identity: l.o.Identity, salt: saltOf(l.o.Identity, number)}
-	if err := l.prepareFile(s); err != nil {
-		if s.file != nil {
-			s.file.Close()
-			if gone := l.fs.Remove(l.path(prepareName)); gone != nil {
-				return l.fail(errors.Join(err, gone))
-			}
-		}
-		if vfs.IsNoSpace(err) {
-			return fmt.Errorf("%w: %w", ErrNoSpace, err)
-		}
-		return l.fail(err)
+	if err := l.make(s, nil); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	l.ahead = append(l.ahead, s)
@@ -374,16 +369,42 @@ func (l *Log) prepare() error {
 	return nil
 }
 
-func (l *Log) prepareFile(s *segment) (err error) {
+// make makes the file of a segment, with the frames that fill writes. It has its
+// name when all of it is durable. Without space it fails with ErrNoSpace and
+// leaves no trace.
+func (l *Log) make(s *segment, fill func(vfs.File) error) error {
+	err := l.makeFile(s, fill)
+	if err == nil {
+		return nil
+	}
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+		if gone := l.fs.Remove(l.path(prepareName)); gone != nil {
+			return l.fail(errors.Join(err, gone))
+		}
+	}
+	if vfs.IsNoSpace(err) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return l.fail(err)
+}
+
+func (l *Log) makeFile(s *segment, fill func(vfs.File) error) (err error) {
 	if s.file, err = l.fs.Create(l.path(prepareName)); err != nil {
 		return err
 	}
 	if err := s.file.Preallocate(s.bytes); err != nil {
 		return err
 	}
-	header := segmentHeader{segment: s.number, identity: l.o.Identity, bytes: s.bytes}
+	header := segmentHeader{segment: s.number, identity: s.identity, bytes: s.bytes}
 	if _, err := s.file.WriteAt(header.encode(), 0); err != nil {
 		return err
+	}
+	if fill != nil {
+		if err := fill(s.file); err != nil {
+			return err
+		}
 	}
 	if err := s.file.Sync(); err != nil {
 		return err

@@ -61,7 +61,8 @@ var (
 	ErrLocked = vfs.ErrLocked
 	// ErrNoSpace says that an Append was refused because no segment could be
 	// reserved for it. Nothing was written and the log goes on: records without
-	// entries are still taken, and entries again once there is space.
+	// entries are still taken, and entries again once there is space. From Open it
+	// says that the last segment could not be written again; nothing is lost.
 	ErrNoSpace = errors.New("wal: no space left for another segment")
 	// ErrGone says that a Read asked for entries before the start of the log.
 	ErrGone = errors.New("wal: the entries were cut away")

@@ -69,7 +69,7 @@ func (l *Log) open() ([]GroupState, error) {
 		}
 		return nil, nil
 	}
-	r := &replay{files: files, groups: l.groups, end: segmentHeaderBytes}
+	r := newReplay(files, l.groups)
 	if err := r.run(); err != nil {
 		return nil, err
 	}
@@ -205,17 +205,90 @@ func (l *Log) settle(r *replay) (torn []byte, err error) {
 		l.ahead = nil
 	}
 	l.segments = r.files[: r.k+1 : r.k+1]
-	if err := r.zero(l.active()); err != nil {
+	l.end, l.chain = r.kept.end, r.kept.chain
+	l.durable = at(l.active().number, l.end)
+	l.content = l.durable
+	known, err := r.known()
+	switch {
+	case err != nil:
 		return nil, err
+	case !known:
+		return r.torn, l.renew(r)
 	}
-	// What was read may still be in the page cache only: the process was killed,
-	// not the machine. From here on it counts as durable, so it must be.
-	if err := l.active().file.Sync(); err != nil {
+	l.told = l.durable
+	// What is ready for use may have been renamed just before the process ended.
+	if err := l.fs.SyncDir(l.dir); err != nil {
 		return nil, fmt.Errorf("wal: %w", err)
 	}
-	l.end, l.chain = r.end, r.chain
-	l.durable, l.told = end, r.told
 	return r.torn, nil
+}
+
+// known tells whether the log needs nothing of what lies behind its newest
+// watermark: there are only headers that said so, which the next frame may
+// replace, and zeros.
+func (r *replay) known() (bool, error) {
+	s := r.segment()
+	if r.kept.end > segmentHeaderBytes && r.told != at(s.number, r.kept.end) {
+		return false, nil
+	}
+	return isZeroFrom(&r.window, s, r.end)
+}
+
+// renew puts the good frames of the last segment into a new file, which then
+// takes the place of the old one. That they can be read does not say that they
+// are on the disk, and syncing the old file would not bring them there: a sync
+// that failed in an earlier life of the process may have left their pages marked
+// as written (fsyncgate). Every byte keeps its place, what lay behind the frames
+// is gone with the old file, and until the rename nothing has changed.
+func (l *Log) renew(r *replay) error {
+	old := l.active()
+	fresh := &segment{number: old.number, bytes: old.bytes, identity: old.identity, salt: old.salt}
+	err := l.make(fresh, r.copyKept)
+	if errors.Is(err, ErrNoSpace) && len(l.ahead) > 0 {
+		if err := l.drop(l.ahead); err != nil {
+			return err
+		}
+		l.ahead = nil
+		err = l.make(fresh, r.copyKept)
+	}
+	if errors.Is(err, ErrNoSpace) {
+		// With what a log needs that must cut entries to get space.
+		fresh.bytes = min(old.bytes, max(segmentBytesMin, r.kept.end+l.o.reserveBytes()))
+		err = l.make(fresh, r.copyKept)
+	}
+	if errors.Is(err, ErrNoSpace) {
+		return fmt.Errorf("wal: %s must be written again and needs %d bytes; nothing is lost: free some space and start again: %w", segmentName(old.number), fresh.bytes, err)
+	}
+	if err != nil {
+		return err
+	}
+	l.segments[len(l.segments)-1] = fresh
+	if err := old.file.Close(); err != nil {
+		return fmt.Errorf("wal: %w", err)
+	}
+	return nil
+}
+
+// copyKept copies the frames that are kept to another file. Pages that the disk
+// does not have may be dropped from the cache at any time: what is copied is
+// compared with what was taken up.
+func (r *replay) copyKept(to vfs.File) error {
+	s, image := r.segment(), uint32(0)
+	for off := int64(segmentHeaderBytes); off < r.kept.end; {
+		b, err := r.window.read(s, off, int(min(scanBytes, r.kept.end-off)))
+		if err != nil {
+			return err
+		}
+		if _, err := to.WriteAt(b, off); err != nil {
+			return err
+		}
+		image = sum(image, b)
+		off += int64(len(b))
+	}
+	if image != r.kept.image {
+		return fmt.Errorf("wal: %s reads differently the second time: the disk does not keep what it shows", segmentName(s.number))
+	}
+	return nil
 }
 
 // drop removes files that hold nothing durable, the last first.
@@ -234,8 +307,10 @@ func (l *Log) drop(files []*segment) error {
 	return nil
 }
 
-func isEmpty(w *window, s *segment) (bool, error) {
-	for off := int64(segmentHeaderBytes); off < s.bytes; off += scanBytes {
+func isEmpty(w *window, s *segment) (bool, error) { return isZeroFrom(w, s, segmentHeaderBytes) }
+
+func isZeroFrom(w *window, s *segment, off int64) (bool, error) {
+	for ; off < s.bytes; off += scanBytes {
 		b, err := w.read(s, off, int(min(scanBytes, s.bytes-off)))
 		if err != nil {
 			return false, err
@@ -246,29 +321,6 @@ func isEmpty(w *window, s *segment) (bool, error) {
 	}
 	return true, nil
 }
-
-// zero clears the rest of the segment behind end. A frame left there could
-// become valid again behind equal bytes.
-func (r *replay) zero(s *segment) error {
-	for off := r.end; off < s.bytes; {
-		n := min(zeroBytes-off%zeroBytes, s.bytes-off)
-		b, err := r.window.read(s, off, int(n))
-		if err != nil {
-			return err
-		}
-		if !isZero(b) {
-			if _, err := s.file.WriteAt(zeros[:n], off); err != nil {
-				return fmt.Errorf("wal: cutting a torn tail: %w", err)
-			}
-		}
-		off += n
-	}
-	return nil
-}
-
-const zeroBytes = 64 << 10
-
-var zeros [zeroBytes]byte
 
 func isZero(b []byte) bool {
 	for len(b) >= 8 {

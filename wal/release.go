@@ -69,7 +69,11 @@ func (l *Log) declare(oldest uint32) error {
 	l.oldest = oldest
 	l.begin()
 	l.mu.Unlock()
-	return l.Sync()
+	if err := l.Sync(); err != nil {
+		return err
+	}
+	l.content = l.durable
+	return nil
 }
 
 // unpin writes again what cold groups have in old segments.

@@ -16,6 +16,8 @@ type replay struct {
 	k      int    // the segment being read
 	end    int64  // the first byte behind the last good frame
 	chain  uint32 // of the last good frame
+	image  uint32 // checksum of all good frames of this segment, as they were read
+	kept   kept
 	linked position
 	told   position // the newest watermark of a good frame
 	oldest uint32
@@ -23,6 +25,17 @@ type replay struct {
 	why    string   // what is wrong there
 	torn   []byte   // payload of the frame there, if there is a header
 	window window
+}
+
+// kept is what there is of the segment being read without the headers at its end
+// that only say how far the log was durable.
+type kept struct {
+	end          int64
+	chain, image uint32 // as in replay, at end
+}
+
+func newReplay(files []*segment, groups map[id.GroupID]*group) *replay {
+	return &replay{files: files, groups: groups, end: segmentHeaderBytes, kept: kept{end: segmentHeaderBytes}}
 }
 
 // run takes up every good frame in order and stops at the first place where
@@ -64,13 +77,14 @@ func (r *replay) frame() (bool, error) {
 		r.why = "the frame does not fit the file"
 		return false, nil
 	}
+	chain, image := r.chain, r.image
+	if r.end == segmentHeaderBytes {
+		chain, image = s.salt, 0
+	}
+	image = sum(image, b) // b is gone with the next read
 	payload, err := r.window.read(s, r.end+frameHeaderBytes, int(h.payload))
 	if err != nil {
 		return false, err
-	}
-	chain := r.chain
-	if r.end == segmentHeaderBytes {
-		chain = s.salt
 	}
 	if sum(chain, payload) != h.sum {
 		r.why, r.torn = "the checksum of the frame is wrong", bytes.Clone(payload)
@@ -87,8 +101,12 @@ func (r *replay) frame() (bool, error) {
 	if err := r.take(p, h, records); err != nil {
 		return false, &ErrCorrupt{segmentName(s.number), r.end, err.Error()}
 	}
-	r.chain, r.told, r.oldest = h.check, max(r.told, h.watermark), max(r.oldest, h.oldest)
 	r.end += frameHeaderBytes + h.payload
+	r.chain, r.image, r.told = h.check, sum(image, payload), max(r.told, h.watermark)
+	if h.payload > 0 || h.oldest > r.oldest {
+		r.kept = kept{r.end, r.chain, r.image}
+	}
+	r.oldest = max(r.oldest, h.oldest)
 	return true, nil
 }
 
@@ -131,7 +149,10 @@ func (r *replay) checkLink(records []stored) (ok bool, err error) {
 	if link.linkEnd > r.linked {
 		return false, nil
 	}
-	if link.linkEnd != r.linked || link.chain != r.chain {
+	// A recovery may have gone on before the headers at the end of a segment, and
+	// no frame came in their place.
+	bare := at(r.linked.segment(), r.kept.end)
+	if !(link.linkEnd == r.linked && link.chain == r.chain) && !(link.linkEnd == bare && link.chain == r.kept.chain) {
 		corrupt.Why = fmt.Sprintf("it continues a log that ended at %v with checksum %08x, this one ends at %v with %08x", link.linkEnd, link.chain, r.linked, r.chain)
 		return false, corrupt
 	}
