@@ -44,7 +44,10 @@ type Group struct {
 }
 
 // Start opens a group with its state machine. The machine belongs to the group
-// from here on.
+// from here on: nothing else may call it, and it is not closed by the Host. On
+// return the machine has what this disk had; whether a leader is known tells
+// Status. It fails, and changes nothing, if How does not fit what is on the disk;
+// errors.Is with exec.ErrHasData and exec.ErrNoData tells which.
 func (h *Host) Start(g GroupID, m rsm.Machine, how How) (*Group, error) {
 	fail := func(err error) (*Group, error) { return nil, fmt.Errorf("quorate: group %d: %w", g, err) }
 	c := h.raftConfig(g)

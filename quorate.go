@@ -95,8 +95,12 @@ type Host struct {
 
 // Open locks the directory, reads the log and listens for peers. It fails with
 // one clear error if the directory is in use, another cluster's or node's,
-// etcd's, or damaged, or if the address cannot be listened on.
+// etcd's, or damaged, or if the address cannot be listened on. A ctx that has
+// ended is refused; reading a log once begun is not cut short. Close the Host.
 func Open(ctx context.Context, dir string, o Options) (*Host, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("quorate: %w", err)
+	}
 	if o.Node == 0 {
 		return nil, errors.New("quorate: Options.Node is 0; give this member a number of its own")
 	}
@@ -133,6 +137,7 @@ func Open(ctx context.Context, dir string, o Options) (*Host, error) {
 	}
 	h.disk = disk
 	if err := h.connect(l); err != nil {
+		h.end()
 		l.Close()
 		disk.Close()
 		return nil, fmt.Errorf("quorate: %w", err)
