@@ -9,7 +9,7 @@ import (
 	"github.com/quorate/quorate/membership"
 )
 
-// Safety bugs of others, by their number in docs: each a regression here. Where
+// Safety bugs of others, by their number in docs/decisions/0000-design.md. Where
 // a switch of internal/faults brings the bug back, the test shows both.
 
 func add(kind membership.OpKind, n int) membership.Op {
