@@ -24,7 +24,7 @@ import (
 )
 
 func TestARequestOverTheSizeLimitIsRefusedAndWritesNothing(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	m := planMembers(t, 1, "--max-request-bytes", "100000")[0]
 	m.start(t)
 	m.out.await(t, "ready to serve client requests")
@@ -53,7 +53,7 @@ func TestARequestOverTheSizeLimitIsRefusedAndWritesNothing(t *testing.T) {
 // frames that break a rule. Each connection ends with a line in the log; the
 // cluster and its clients do not notice.
 func TestMalformedBytesOnThePeerPortAreRefusedUnderLoad(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3)
 	victim := members[0]
 	l := startLoad(t, 4, 1, endpointsOf(members))

@@ -74,7 +74,7 @@ func tree(t *testing.T, dir string) map[string]string {
 }
 
 func TestACommandLineThatIsWrongIsNamedInOneLine(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -105,7 +105,7 @@ func TestACommandLineThatIsWrongIsNamedInOneLine(t *testing.T) {
 // One member lives through everything that can be wrong with a directory or a
 // port; in the end it has all it ever acknowledged.
 func TestADirectoryOrAPortThatIsWrongIsNamedAndNothingIsLost(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	m := planMembers(t, 1)[0]
 	m.start(t)
 	m.out.await(t, "ready to serve client requests")

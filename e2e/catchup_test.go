@@ -14,7 +14,7 @@ const installedMetric = "quorate_snapshots_installed_total"
 // leader keeps its log, and who is new, gets a snapshot and not the whole history
 // (M67). All end equal, and each way is shown by the member's own counter.
 func TestAMemberCatchesUpFromTheLogOrBySnapshotM67(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	const retained = 1 << 20
 	flags := []string{"--strict-reconfig-check=false", "--retain-bytes", fmt.Sprint(retained)}
 	members := startMembers(t, 3, flags...)

@@ -10,7 +10,7 @@ import (
 // kill -9 of every member at the same time, under load, twice: what was
 // acknowledged is never lost (M49), and a watcher that resumes misses nothing.
 func TestKillOfAllMembersAtOnceLosesNothingAcknowledgedM49(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	c := startDev(t, 3, "--restart-after", "50ms")
 	l := startLoad(t, 8, 2, c.endpoints)
 	for range 2 {

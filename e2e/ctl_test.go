@@ -76,7 +76,7 @@ var session = []byHand{
 }
 
 func TestEtcdctlByHandAgainstAnyMember(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3)
 	kept := map[string]string{}
 	fill := func(s string) string {
@@ -113,20 +113,20 @@ func TestEtcdctlByHandAgainstAnyMember(t *testing.T) {
 }
 
 func TestEtcdctlWatchShowsThePastAndThePresentAtAnyMember(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3)
-	any := endpointsOf(members)
-	mustCtl(t, any, "put", "w/1", "old")
-	mustCtl(t, any, "put", "w/1", "older is gone")
+	all := endpointsOf(members)
+	mustCtl(t, all, "put", "w/1", "old")
+	mustCtl(t, all, "put", "w/1", "older is gone")
 	var watches []*process
 	for _, m := range members {
 		w := start(t, "ctl", "--endpoints", m.client, "watch", "w/", "--prefix", "--rev=2", "--prev-kv")
 		w.out.await(t, "PUT\nw/1\nold\nPUT\nw/1\nold\nw/1\nolder is gone\n")
 		watches = append(watches, w)
 	}
-	mustCtl(t, any, "put", "w/2", "new")
-	mustCtl(t, any, "put", "elsewhere", "unseen")
-	mustCtl(t, any, "del", "w/2")
+	mustCtl(t, all, "put", "w/2", "new")
+	mustCtl(t, all, "put", "elsewhere", "unseen")
+	mustCtl(t, all, "del", "w/2")
 	for i, w := range watches {
 		w.out.await(t, "PUT\nw/2\nnew\nDELETE\nw/2\nnew\nw/2\n\n")
 		if strings.Contains(w.out.text(), "elsewhere") {
@@ -137,7 +137,7 @@ func TestEtcdctlWatchShowsThePastAndThePresentAtAnyMember(t *testing.T) {
 
 // The office moves to the member that a person names (M75).
 func TestEtcdctlMoveLeaderM75(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3)
 	endpoints := endpointsOf(members)
 	leader, before := leaderOf(t, endpoints)

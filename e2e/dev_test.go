@@ -15,7 +15,7 @@ import (
 // Three nodes are the smallest useful cluster (M4): dev starts them, shows where
 // they are, and the kill of one is survived and repaired.
 func TestDevStartsThreeShowsThemAndRestartsAKilledOneM4(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	c := launchDev(t, 3, "", "--restart-after", "100ms")
 	table := c.out.text()
 	for i := range 3 {
@@ -80,7 +80,7 @@ func TestDevStartsThreeShowsThemAndRestartsAKilledOneM4(t *testing.T) {
 }
 
 func TestDevWithRestartAfterZeroLeavesADeadMemberDown(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	c := startDev(t, 3, "--restart-after", "0")
 	if err := syscall.Kill(c.pids(t)[2], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestDevWithRestartAfterZeroLeavesADeadMemberDown(t *testing.T) {
 
 // kill -9 of dev itself: nobody is there to stop the members, they end alone.
 func TestDevMembersEndWhenDevIsKilledAndResumeWithTheirData(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	c := startDev(t, 3)
 	if a := c.ctl(t, "put", "kept", "1"); a.code != 0 {
 		t.Fatal(a)
@@ -136,7 +136,7 @@ func TestDevMembersEndWhenDevIsKilledAndResumeWithTheirData(t *testing.T) {
 }
 
 func TestDevKeepKeepsTheFreshDirectory(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	c := launchDev(t, 1, "", "--keep")
 	t.Cleanup(func() { os.RemoveAll(c.dir) })
 	c.signal(t, syscall.SIGINT)

@@ -9,5 +9,6 @@
 //
 // TestMain builds ./cmd/quorate once. The tests wait for things, with generous
 // limits as a guard against hanging, and measure no time: `make failover` does.
-// They need neither root nor a container, and run on free ports.
+// They need neither root nor a container, run on free ports, and take up to 2 GB
+// in the directory for temporary files while they run.
 package e2e

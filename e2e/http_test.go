@@ -16,7 +16,7 @@ import (
 // The plain door takes PUT, GET and DELETE at every member (M84), and a PUT can
 // be followed from there to the logs of all three (M83).
 func TestThePlainHTTPDoorAndAPutOnThreeDisksM83M84(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	c := startDev(t, 3)
 	url := func(member int, path string) string {
 		return "http://" + c.endpoints[member] + path

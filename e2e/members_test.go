@@ -61,7 +61,7 @@ func holds(t testing.TB, m *member, key string) {
 // A fourth process learns, is promoted and replaces the leader, under load (M64,
 // M71): nothing is lost, and the removed one ends by itself and stays away.
 func TestALearnerIsPromotedAndTheLeaderRemovedUnderLoadM64M71(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3, "--strict-reconfig-check=false")
 	old := endpointsOf(members)
 	m4 := planMember(t, t.TempDir(), "m4")
@@ -112,7 +112,7 @@ func TestALearnerIsPromotedAndTheLeaderRemovedUnderLoadM64M71(t *testing.T) {
 }
 
 func TestAVoterIsAddedDirectlyAndPeerURLsAreUpdatedUnderLoadM64(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3, "--strict-reconfig-check=false")
 	endpoints := endpointsOf(members)
 	l := startLoad(t, 6, 1, endpoints)

@@ -19,6 +19,17 @@ import (
 // machine. It guards against hanging and says nothing about speed.
 const patience = 60 * time.Second
 
+// parallel runs a test beside others, but not beside many, however many cores
+// there are: a member's log alone takes 128 MiB of disk from the beginning.
+func parallel(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	places <- struct{}{}
+	t.Cleanup(func() { <-places })
+}
+
+var places = make(chan struct{}, 3)
+
 // process is one running quorate.
 type process struct {
 	cmd   *exec.Cmd

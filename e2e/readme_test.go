@@ -52,7 +52,7 @@ type shown struct {
 }
 
 func TestTheSessionInTheReadmeIsTrue(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	commands := readSession(t)
 	base := freePorts(t, 0, 1, 100, 101, 200, 201)
 	toFree, back := movePorts(base)

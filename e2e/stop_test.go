@@ -10,7 +10,7 @@ import (
 // A leader that is told to stop hands its office over first (M75): exactly one
 // election, and writers, those on the leader itself too, see no error.
 func TestACleanStopOfTheLeaderIsNotNoticedByWritersM75(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	members := startMembers(t, 3)
 	endpoints := endpointsOf(members)
 	leader, before := leaderOf(t, endpoints)
