@@ -78,6 +78,7 @@ func (d *drawing) config() {
 	if d.dice.Chance(250) {
 		d.set("encode", 1)
 	}
+	d.set("reboot", d.dice.Below(2))
 	d.span(&r.Config, "latency", id.Duration(d.pick(500, 2000, 5000))*id.Microsecond)
 	d.span(&r.Config, "sync", id.Duration(d.pick(300, 2000, 8000))*id.Microsecond)
 }
