@@ -135,6 +135,30 @@ func TestDevMembersEndWhenDevIsKilledAndResumeWithTheirData(t *testing.T) {
 	}
 }
 
+func TestDevEndsCleanlyWhenToldSoWhileItStarts(t *testing.T) {
+	parallel(t)
+	c := &devCluster{dir: t.TempDir(), port: freePorts(t, 0, 1, 100, 101, 200, 201)}
+	c.process = start(t, "dev", "--dir", c.dir, "--client-port", fmt.Sprint(c.port))
+	until(t, "the first member is started", func() error {
+		_, err := os.Stat(filepath.Join(c.dir, "cluster.json"))
+		return err
+	})
+	c.signal(t, syscall.SIGINT)
+	if code := c.wait(t); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, c.out.text())
+	}
+	for i, pid := range c.pids(t) {
+		if pid != 0 {
+			t.Errorf("cluster.json says that m%d still runs, pid %d", i+1, pid)
+		}
+	}
+	for i := range 3 {
+		if !allFree(c.port, []int{100 * i, 100*i + 1}) {
+			t.Errorf("somebody still listens on m%d's ports", i+1)
+		}
+	}
+}
+
 func TestDevKeepKeepsTheFreshDirectory(t *testing.T) {
 	parallel(t)
 	c := launchDev(t, 1, "", "--keep")
