@@ -86,3 +86,4 @@ failover: ## kill the leader 20 times under load and check what clients saw
 .PHONY: bench
 bench: ## the same load on quorate and etcd in turns, side by side; on an idle machine
 	cd bench && go run ./load
+	cd bench && go run ./budget

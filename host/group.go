@@ -154,7 +154,7 @@ func (h *Host) settle(g *group, e raft.Effect) {
 //
 // Invariant: what depends on bytes leaves after they are durable (DESIGN 2).
 func (h *Host) send(g *group, s raft.Send) {
-	if s.After <= g.durable || h.cfg.Faults.On(faults.AckBeforeDurable) {
+	if s.After <= g.durable {
 		h.effect(Send{To: s.To, Group: g.id, Message: s.Message})
 		return
 	}

@@ -45,7 +45,7 @@ func values(r *row, of func(sample) float64) []float64 {
 
 func median(r *row, of func(sample) float64) float64 {
 	v := values(r, of)
-	return v[len(v)/2]
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
 func spread(r *row) string {

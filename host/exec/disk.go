@@ -89,11 +89,6 @@ func (d *Disk) open(o Options) error {
 	case i.Self != o.Self:
 		return fmt.Errorf("%w: it is of %s and this is %s; choose another --data-dir or fix the member's name and peer URLs", ErrOtherNode, i.Self, o.Self)
 	}
-	i.Boot++
-	if err := writeIdentity(d.files, i); err != nil {
-		return err
-	}
-	d.identity = i
 	if err := d.files.MkdirAll("wal"); err != nil {
 		return err
 	}
@@ -102,8 +97,16 @@ func (d *Disk) open(o Options) error {
 	}
 	w := o.WAL
 	w.Faults, w.Identity = o.Faults, binary.LittleEndian.Uint64(i.Directory[:])
-	d.log, d.found, err = wal.Open(d.files, "wal", w)
-	return err
+	if d.log, d.found, err = wal.Open(d.files, "wal", w); err != nil {
+		return err // a start that fails here has counted for nothing
+	}
+	i.Boot++
+	if err := writeIdentity(d.files, i); err != nil {
+		d.log.Close()
+		return err
+	}
+	d.identity = i
+	return nil
 }
 
 // Identity tells whose directory it is.

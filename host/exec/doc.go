@@ -11,8 +11,9 @@
 //
 // # Recovery, in order
 //
-//  1. Lock the directory; read IDENTITY; count this start in it, durably.
-//  2. Open the log: every group's hard state, entries and log start.
+//  1. Lock the directory; read IDENTITY.
+//  2. Open the log: every group's hard state, entries and log start. Then count
+//     this start in IDENTITY, durably: before anything is proposed under it.
 //  3. Per group, OpenGroup: the machine brings its applied index (a durable one
 //     from its storage, one in memory from the newest snapshot that verifies).
 //  4. An installation that was cut short is finished if the machine has the
