@@ -267,7 +267,11 @@ func printCluster(out io.Writer, o devOptions, members []devMember, pids []int, 
 	if fresh && !o.keep {
 		fate = " (removed at the end; --keep keeps it)"
 	}
-	fmt.Fprintf(out, "%d members serve; data in %s%s\n\n", len(members), o.dir, fate)
+	what := "members serve"
+	if len(members) == 1 {
+		what = "member serves"
+	}
+	fmt.Fprintf(out, "%d %s; data in %s%s\n\n", len(members), what, o.dir, fate)
 	w := tabwriter.NewWriter(out, 2, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "  NAME\tCLIENT\tPEER\tPID")
 	var endpoints []string
