@@ -59,7 +59,7 @@ type Change struct {
 
 type Transfer struct {
 	Group  id.GroupID
-	Client ClientID // resolved Applied when the office is handed over
+	Client ClientID // resolved Done when the office is handed over
 	To     id.NodeID
 }
 

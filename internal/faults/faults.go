@@ -30,12 +30,12 @@ const (
 	CountLearners       Switch = "count-learners"         // learners count for commitment
 	OneMajorityInJoint  Switch = "one-majority-in-joint"  // decide by the incoming majority alone while joint
 	ChangeBeforeOwnTerm Switch = "change-before-own-term" // change the membership before an own-term commit (Ongaro 2015)
+	ApplyBeforeDurable  Switch = "apply-before-durable"   // apply entries that are committed but not durable here
 	// host, wal, exec
-	ApplyBeforeDurable Switch = "apply-before-durable" // apply entries that are committed but not durable here
-	SkipVoteSync       Switch = "skip-vote-sync"       // do not fsync a batch that only carries a term or vote
-	TornTailIsGood     Switch = "torn-tail-is-good"    // recovery takes a torn tail for valid
-	CutByApplied       Switch = "cut-by-applied"       // cut the log at the applied instead of the flushed index
-	SkipInstallFlush   Switch = "skip-install-flush"   // snapshot install without the engine's Flush
+	SkipVoteSync     Switch = "skip-vote-sync"     // do not fsync a batch that only carries a term or vote
+	TornTailIsGood   Switch = "torn-tail-is-good"  // recovery takes a torn tail for valid
+	CutByApplied     Switch = "cut-by-applied"     // cut the log at the applied instead of the flushed index
+	SkipInstallFlush Switch = "skip-install-flush" // snapshot install without the engine's Flush
 )
 
 // All lists every switch, in the order of the constants above.
