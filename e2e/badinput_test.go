@@ -95,8 +95,8 @@ func TestACommandLineThatIsWrongIsNamedInOneLine(t *testing.T) {
 		{"a cluster without this member", []string{"serve", "--data-dir", fresh, "--name", "a", "--initial-cluster", "b=http://localhost:1"}, 2, "--initial-cluster does not contain this member: add a="},
 		{"sim without a choice", []string{"sim"}, 2, "--seeds N, --seed S and --recipe FILE"},
 		{"recipe that is no recipe", []string{"sim", "--recipe", file("no.recipe", "hello\n")}, 2, "no.recipe: recipe: line 1: "},
-		{"recipe of another version", []string{"sim", "--recipe", file("new.recipe", "quorate recipe 9\n")}, 2, `line 1: unknown version "9"; this program reads version 1`},
-		{"recipe with an unknown line", []string{"sim", "--recipe", file("odd.recipe", "quorate recipe 1\nseed 1\nfalut 1s 1s crash n1\n")}, 2, `line 3: `},
+		{"recipe of another version", []string{"sim", "--recipe", file("new.recipe", "quorate recipe 9\n")}, 2, `line 1: unknown version "9"; this program reads version 2`},
+		{"recipe with an unknown line", []string{"sim", "--recipe", file("odd.recipe", "quorate recipe 2\nseed 1\nfalut 1s 1s crash n1\n")}, 2, `line 3: `},
 		{"recipe that is not there", []string{"sim", "--recipe", filepath.Join(dir, "none")}, 2, "no such file"},
 		{"log that is not there", []string{"wal", dir}, 1, "is not the data directory of a member"},
 	})

@@ -23,6 +23,8 @@ const (
 	FaultCut       FaultKind = "cut"       // N5: nothing passes, in this direction
 	FaultSplit     FaultKind = "split"     // N5, N6: only members of one group hear each other; a node in two groups is a bridge
 	FaultFlap      FaultKind = "flap"      // N7: a split that comes and goes every `period`
+	FaultIsolate   FaultKind = "isolate"   // N5: no other node hears the node, nor it them; the client beside it still does
+	FaultHold      FaultKind = "hold"      // N4: `count` messages of a name on a link come `by` later; others overtake
 )
 
 // Faults of clocks, processes, disks and membership.
@@ -38,6 +40,8 @@ const (
 	FaultStall    FaultKind = "stall"    // D9: every file call takes `by`
 	FaultChange   FaultKind = "change"   // M1, M2: an operator asks for a change of membership: `op` (and `of` for a replacement, `set` for voters)
 	FaultTransfer FaultKind = "transfer" // an operator asks the leader to hand over to the node
+	FaultWipe     FaultKind = "wipe"     // M3: down for the span, and back under its name with an empty disk
+	FaultJump     FaultKind = "jump"     // C2: the wall clock is `by` ahead for the span; timers do not notice
 )
 
 // targetForm says on whom a kind of fault falls.
@@ -55,6 +59,7 @@ type argument struct {
 	name     string
 	words    []string // allowed words; nil: a number or a span
 	span     bool     // a span of time
+	text     bool     // any word
 	lo, hi   int64    // allowed numbers (for a span: nanoseconds)
 	optional bool
 }
@@ -69,7 +74,7 @@ var ms = int64(id.Millisecond)
 
 // faultSpecs is the vocabulary: what the parser accepts and the world does.
 var faultSpecs = map[FaultKind]faultSpec{
-	FaultDrop:      {onLink, true, []argument{{name: "rate", lo: 1, hi: 1000}, {name: "only", words: messageClasses, optional: true}}},
+	FaultDrop:      {onLink, true, []argument{{name: "rate", lo: 1, hi: 1000}, {name: "only", words: messageClasses, optional: true}, {name: "message", text: true, optional: true}}},
 	FaultDuplicate: {onLink, true, []argument{{name: "rate", lo: 1, hi: 1000}}},
 	FaultReplay:    {onLink, true, []argument{{name: "rate", lo: 1, hi: 1000}, {name: "within", span: true, lo: ms, hi: 60_000 * ms}}},
 	FaultReorder:   {onLink, true, []argument{{name: "rate", lo: 1, hi: 1000}, {name: "by", span: true, lo: ms, hi: 10_000 * ms}}},
@@ -78,9 +83,11 @@ var faultSpecs = map[FaultKind]faultSpec{
 	FaultCut:       {onLink, true, nil},
 	FaultSplit:     {onGroups, true, nil},
 	FaultFlap:      {onGroups, true, []argument{{name: "period", span: true, lo: ms, hi: 60_000 * ms}}},
+	FaultIsolate:   {onNode, true, nil},
+	FaultHold:      {onLink, true, []argument{{name: "message", text: true}, {name: "by", span: true, lo: 1, hi: 600_000 * ms}, {name: "count", lo: 1, hi: 1000}}},
 	FaultDrift:     {onNode, true, []argument{{name: "rate", lo: 900_000, hi: 1_100_000}}},
 	FaultFreeze:    {onNode, true, nil},
-	FaultCrash:     {onNode, true, []argument{{name: "lose", words: lossNames}, {name: "calls", lo: 0, hi: 1_000_000, optional: true}}},
+	FaultCrash:     {onNode, true, []argument{{name: "lose", words: lossNames}, {name: "calls", lo: 0, hi: 1_000_000, optional: true}, {name: "reset", words: []string{"yes", "no"}, optional: true}}},
 	FaultPause:     {onNode, true, nil},
 	FaultSlow:      {onNode, true, []argument{{name: "by", span: true, lo: 1, hi: 10_000 * ms}}},
 	FaultPower:     {onAll, true, []argument{{name: "lose", words: lossNames}}},
@@ -89,6 +96,30 @@ var faultSpecs = map[FaultKind]faultSpec{
 	FaultStall:     {onNode, true, []argument{{name: "by", span: true, lo: 1, hi: 60_000 * ms}}},
 	FaultChange:    {onNode, false, []argument{{name: "op", words: []string{"add-voter", "add-learner", "promote", "demote", "remove", "replace", "voters"}}, {name: "of", lo: 1, hi: maxNodes, optional: true}, {name: "set", lo: 1, hi: 987_654_321, optional: true}}},
 	FaultTransfer:  {onNode, false, nil},
+	FaultWipe:      {onNode, true, nil},
+	FaultJump:      {onNode, true, []argument{{name: "by", span: true, lo: 1, hi: 86_400_000 * ms}}},
+}
+
+// leaderWord is the target of a triggered fault that falls on whoever leads then.
+const leaderWord = "leader"
+
+// knownTrigger judges what stands behind the @ of a fault's time.
+//
+//	ack       the leader answers a write of the client beside it
+//	lead      a node becomes leader
+//	heldN     the first write that came after AT is held by N nodes
+//	decidedN  … is decided in the eyes of N nodes
+//	send-NAME a node (the target, if the fault has one) sends such a message
+func knownTrigger(t string) bool {
+	if t == "ack" || t == "lead" || strings.HasPrefix(t, "send-") && len(t) > len("send-") {
+		return true
+	}
+	for _, word := range []string{"held", "decided"} {
+		if n, ok := strings.CutPrefix(t, word); ok && len(n) == 1 && n[0] >= '1' && n[0] <= '0'+maxNodes {
+			return true
+		}
+	}
+	return false
 }
 
 // messageClasses are the kinds of traffic a drop can be limited to.
@@ -105,11 +136,12 @@ func FaultKinds() []FaultKind {
 // Fault is one resolved fault: nothing about it is left to chance except what
 // its own stream of dice decides (which messages a drop of 30 % takes).
 type Fault struct {
-	At     id.Time     // when it begins
-	For    id.Duration // how long it lasts; a crashed node restarts at the end
-	Kind   FaultKind
-	Target Target
-	Args   []Arg // in the order of the kind's specification
+	At      id.Time     // when it begins
+	Trigger string      // it begins when this happens for the first time at or after At; empty: at At
+	For     id.Duration // how long it lasts; a crashed node restarts at the end
+	Kind    FaultKind
+	Target  Target
+	Args    []Arg // in the order of the kind's specification
 }
 
 // Arg is one NAME=VALUE.
@@ -121,6 +153,7 @@ type Target struct {
 	From, To uint64     // a link; 0 means everybody
 	Both     bool       // a link in both directions
 	Groups   [][]uint64 // groups of nodes that still hear each other
+	Leader   bool       // of a triggered fault: the node that leads then
 }
 
 // On, Link and Parts make targets.
@@ -175,7 +208,11 @@ func (f Fault) Stream(seed uint64) *Random { return Stream(seed, "fault "+f.Stri
 // String is the fault as a line of a recipe.
 func (f Fault) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "fault %s %s %s %s", FormatDuration(id.Duration(f.At)), FormatDuration(f.For), f.Kind, f.Target.text(faultSpecs[f.Kind].form))
+	at := FormatDuration(id.Duration(f.At))
+	if f.Trigger != "" {
+		at += "@" + f.Trigger
+	}
+	fmt.Fprintf(&b, "fault %s %s %s %s", at, FormatDuration(f.For), f.Kind, f.Target.text(faultSpecs[f.Kind].form))
 	for _, a := range f.Args {
 		fmt.Fprintf(&b, " %s=%s", a.Name, a.Value)
 	}
@@ -185,6 +222,9 @@ func (f Fault) String() string {
 func (t Target) text(form targetForm) string {
 	switch form {
 	case onNode:
+		if t.Leader {
+			return leaderWord
+		}
 		return nodeText(t.Node)
 	case onLink:
 		arrow := ">"
@@ -215,6 +255,9 @@ func nodeText(n uint64) string {
 
 // Matches tells whether a link lies within the target of a network fault.
 func (t Target) Matches(from, to uint64) bool {
+	if t.Node != 0 {
+		return (t.Node == from) != (t.Node == to)
+	}
 	if t.Groups != nil {
 		return !together(t.Groups, from, to)
 	}

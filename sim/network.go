@@ -37,6 +37,7 @@ type link struct {
 type netFault struct {
 	Fault
 	dice *Random
+	held int64 // messages that a hold took so far
 }
 
 // linkPackets bounds what is on its way on one link; beyond, packets are lost.
@@ -75,7 +76,7 @@ func (n *Network) Linked(from, to uint64) bool {
 // blocks tells whether a fault lets nothing pass on a link at a moment.
 func (f *netFault) blocks(now id.Time, from, to uint64) bool {
 	switch f.Kind {
-	case FaultCut, FaultSplit:
+	case FaultCut, FaultSplit, FaultIsolate:
 		return f.Target.Matches(from, to)
 	case FaultFlap:
 		phase := int64(now-f.At) / int64(f.Span("period"))
@@ -104,7 +105,7 @@ func (n *Network) Send(p Packet) {
 			continue
 		}
 		switch f.Kind {
-		case FaultCut, FaultSplit, FaultFlap:
+		case FaultCut, FaultSplit, FaultFlap, FaultIsolate:
 			if f.blocks(n.world.now, p.From, p.To) {
 				n.lose(p, string(f.Kind))
 				return
@@ -113,9 +114,17 @@ func (n *Network) Send(p Packet) {
 			if only := f.Word("only"); only != "" && only != p.Class {
 				continue
 			}
+			if name := f.Word("message"); name != "" && name != p.Name {
+				continue
+			}
 			if f.dice.Chance(int(f.Number("rate"))) {
 				n.lose(p, "drop")
 				return
+			}
+		case FaultHold:
+			if f.Word("message") == p.Name && f.held < f.Number("count") {
+				f.held++
+				arrival, inOrder = arrival.Add(f.Span("by")), false
 			}
 		case FaultDuplicate:
 			if f.dice.Chance(int(f.Number("rate"))) {

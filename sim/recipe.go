@@ -11,7 +11,7 @@ import (
 
 // RecipeVersion is the version of the text format. Until the first tag the
 // format is unstable: another version is an error.
-const RecipeVersion = 1
+const RecipeVersion = 2
 
 // Bounds of a recipe. A recipe is small enough for a link.
 const (
@@ -35,21 +35,52 @@ type Recipe struct {
 
 	Config   []Arg // settings of the nodes, by the reader's vocabulary
 	Workload []Arg // settings of the clients, likewise
+	Acts     []Act // what single clients do, besides
 	Faults   []Fault
 
 	Protocol string          // lab: which protocol; empty means quorate's own Raft
+	Story    []Arg           // lab: title, about, lesson, source and so on, see storyWords
 	Captions []Caption       // lab: what is told, and when
 	Expect   []string        // what must be seen: "violation", "no violation", a mark
-	Break    []faults.Switch // deliberate breakages
-	Then     *Fork           // faults added from an event of this run on
+	Broken   []faults.Switch // rules that are broken in this run
+	Break    []faults.Switch // the control: the same run with these broken as well …
+	Then     []string        // … must show this
+	Fork     *Fork           // faults added from an event of this run on
 	lines    map[string]int  // where a setting stood in the text, for errors
 }
 
 // Caption is a text shown from a moment on.
 type Caption struct {
-	At   id.Time
-	Text string
+	At       id.Time
+	Language string // "zh" for Chinese; empty: English
+	Text     string
 }
+
+// Act is one thing the client beside a node does: `do 5s n2 write x`.
+type Act struct {
+	At    id.Time
+	Node  uint64
+	Words []string
+}
+
+// Tell returns the line of the story under a word, in a language if it has one
+// and in English otherwise.
+func (r Recipe) Tell(word, language string) string {
+	english := ""
+	for _, a := range r.Story {
+		switch {
+		case a.Name == word+"."+language:
+			return a.Value
+		case a.Name == word:
+			english = a.Value
+		}
+	}
+	return english
+}
+
+// LineOf says where the i-th line of a kind stood in the text that was parsed
+// (expect, then, do, broken, break; or "protocol" with 0); 0 if there was no text.
+func (r Recipe) LineOf(kind string, i int) int { return r.lines[fmt.Sprintf("%s %d", kind, i)] }
 
 // Fork says that a run goes as before until an event was recorded, and that then
 // these faults come too (their times count from that event).
@@ -173,6 +204,9 @@ func (r Recipe) String() string {
 	if r.Protocol != "" {
 		fmt.Fprintf(&b, "protocol %s\n", r.Protocol)
 	}
+	for _, a := range r.Story {
+		fmt.Fprintf(&b, "%s %s\n", a.Name, a.Value)
+	}
 	fmt.Fprintf(&b, "seed %d\n", r.Seed)
 	fmt.Fprintf(&b, "length %s\n", FormatDuration(r.Length))
 	nodes := func(role string, list []uint64) {
@@ -192,18 +226,31 @@ func (r Recipe) String() string {
 	for _, f := range r.Faults {
 		fmt.Fprintln(&b, f)
 	}
+	for _, a := range r.Acts {
+		fmt.Fprintf(&b, "do %s %s %s\n", FormatDuration(id.Duration(a.At)), nodeText(a.Node), strings.Join(a.Words, " "))
+	}
 	for _, c := range r.Captions {
-		fmt.Fprintf(&b, "caption %s %s\n", FormatDuration(id.Duration(c.At)), c.Text)
+		word := "caption"
+		if c.Language != "" {
+			word += "." + c.Language
+		}
+		fmt.Fprintf(&b, "%s %s %s\n", word, FormatDuration(id.Duration(c.At)), c.Text)
 	}
 	for _, e := range r.Expect {
 		fmt.Fprintf(&b, "expect %s\n", e)
 	}
+	for _, s := range r.Broken {
+		fmt.Fprintf(&b, "broken %s\n", s)
+	}
 	for _, s := range r.Break {
 		fmt.Fprintf(&b, "break %s\n", s)
 	}
-	if r.Then != nil {
-		fmt.Fprintf(&b, "then %d\n", r.Then.Event)
-		for _, f := range r.Then.Faults {
+	for _, e := range r.Then {
+		fmt.Fprintf(&b, "then %s\n", e)
+	}
+	if r.Fork != nil {
+		fmt.Fprintf(&b, "fork %d\n", r.Fork.Event)
+		for _, f := range r.Fork.Faults {
 			fmt.Fprintln(&b, f)
 		}
 	}

@@ -77,7 +77,7 @@ func (p *parser) header(words []string) error {
 func (p *parser) parse(words []string, line string) error {
 	r, key := p.recipe, words[0]
 	switch key {
-	case "seed", "length", "voters", "learners", "spares", "protocol", "then":
+	case "seed", "length", "voters", "learners", "spares", "protocol", "fork":
 		if p.seen[key] {
 			return p.errorf("a second %s line", key)
 		}
@@ -102,42 +102,94 @@ func (p *parser) parse(words []string, line string) error {
 		return nil
 	case "fault":
 		return p.fault(words)
-	case "caption":
+	case "do":
+		return p.act(words)
+	case "caption", "caption.zh":
 		return p.caption(words, line)
-	case "expect":
+	case "expect", "then":
 		if len(words) < 2 {
-			return p.errorf("expect says nothing")
+			return p.errorf("%s says nothing", key)
 		}
-		r.Expect = append(r.Expect, strings.Join(words[1:], " "))
+		list := &r.Expect
+		if key == "then" {
+			list = &r.Then
+		}
+		r.lines[fmt.Sprintf("%s %d", key, len(*list))] = p.line
+		*list = append(*list, strings.Join(words[1:], " "))
 		return nil
-	case "break":
-		if len(words) != 2 {
-			return p.errorf("break takes one switch")
+	case "broken", "break":
+		return p.switched(words)
+	}
+	if slices.Contains(storyWords, key) {
+		if p.seen[key] {
+			return p.errorf("a second %s line", key)
 		}
-		s := faults.Switch(words[1])
-		if !slices.Contains(faults.All, s) {
-			return p.errorf("unknown break switch %q", words[1])
+		if len(words) < 2 {
+			return p.errorf("%s says nothing", key)
 		}
-		if slices.Contains(r.Break, s) {
-			return p.errorf("break %s stands here twice", s)
-		}
-		r.Break = append(r.Break, s)
+		p.seen[key] = true
+		_, text, _ := strings.Cut(line, key)
+		r.Story = append(r.Story, Arg{key, strings.TrimSpace(text)})
 		return nil
 	}
-	return p.errorf("unknown word %q; want seed, length, voters, learners, spares, config, workload, fault, protocol, caption, expect, break or then", key)
+	return p.errorf("unknown word %q; want seed, length, voters, learners, spares, config, workload, do, fault, protocol, caption, expect, broken, break, then, fork or one of the story: %s", key, strings.Join(storyWords, ", "))
+}
+
+// storyWords begin the lines that are for people: one of each.
+var storyWords = []string{"title", "title.zh", "about", "about.zh", "lesson", "lesson.zh", "source", "mission", "illustration"}
+
+// switched reads broken SWITCH and break SWITCH. Which switches there are is the
+// protocol's affair; of quorate's own Raft they are known here.
+func (p *parser) switched(words []string) error {
+	key, r := words[0], p.recipe
+	if len(words) != 2 {
+		return p.errorf("%s takes one switch", key)
+	}
+	list := &r.Broken
+	if key == "break" {
+		list = &r.Break
+	}
+	s := faults.Switch(words[1])
+	if slices.Contains(*list, s) {
+		return p.errorf("%s %s stands here twice", key, s)
+	}
+	r.lines[fmt.Sprintf("%s %d", key, len(*list))] = p.line
+	*list = append(*list, s)
+	return nil
+}
+
+// act reads: do AT NODE VERB…
+func (p *parser) act(words []string) error {
+	if len(words) < 4 {
+		return p.errorf("do takes a time, a node and what the client beside it does, as: do 5s n2 write")
+	}
+	at, err := ParseDuration(words[1])
+	if err != nil {
+		return p.errorf("do: %v", err)
+	}
+	n, err := p.node(words[2])
+	if err != nil {
+		return err
+	}
+	if len(p.recipe.Acts) == maxFaults {
+		return p.errorf("more than %d do lines", maxFaults)
+	}
+	p.recipe.lines[fmt.Sprintf("do %d", len(p.recipe.Acts))] = p.line
+	p.recipe.Acts = append(p.recipe.Acts, Act{At: id.Time(at), Node: n, Words: words[3:]})
+	return nil
 }
 
 // single reads the lines with one value.
 func (p *parser) single(key, value string) error {
 	r := p.recipe
 	switch key {
-	case "seed", "then":
+	case "seed", "fork":
 		n, err := strconv.ParseUint(value, 10, 64)
 		if err != nil || strconv.FormatUint(n, 10) != value {
 			return p.errorf("%s is %q; want a whole number", key, value)
 		}
-		if key == "then" {
-			r.Then = &Fork{Event: n}
+		if key == "fork" {
+			r.Fork = &Fork{Event: n}
 		} else {
 			r.Seed = n
 		}
@@ -152,6 +204,7 @@ func (p *parser) single(key, value string) error {
 		r.Length = d
 	case "protocol":
 		r.Protocol = value
+		r.lines["protocol 0"] = p.line
 	default:
 		list, err := p.nodes(value)
 		if err != nil {
@@ -207,7 +260,8 @@ func (p *parser) caption(words []string, line string) error {
 		return p.errorf("caption: %v", err)
 	}
 	_, text, _ := strings.Cut(line, words[1])
-	p.recipe.Captions = append(p.recipe.Captions, Caption{At: id.Time(at), Text: strings.TrimSpace(text)})
+	_, language, _ := strings.Cut(words[0], ".")
+	p.recipe.Captions = append(p.recipe.Captions, Caption{At: id.Time(at), Language: language, Text: strings.TrimSpace(text)})
 	return nil
 }
 
@@ -216,15 +270,19 @@ func (p *parser) fault(words []string) error {
 	if len(words) < 5 {
 		return p.errorf("a fault takes a time, a span, a kind and a target, as: fault 2s 500ms pause n2")
 	}
-	at, err := ParseDuration(words[1])
+	when, trigger, triggered := strings.Cut(words[1], "@")
+	at, err := ParseDuration(when)
 	if err != nil {
 		return p.errorf("fault: %v", err)
+	}
+	if triggered && !knownTrigger(trigger) {
+		return p.errorf("unknown trigger %q; want ack, lead, held1 to held%d, decided1 to decided%d or send-NAME", trigger, maxNodes, maxNodes)
 	}
 	span, err := ParseDuration(words[2])
 	if err != nil {
 		return p.errorf("fault: %v", err)
 	}
-	f := Fault{At: id.Time(at), For: span, Kind: FaultKind(words[3])}
+	f := Fault{At: id.Time(at), Trigger: trigger, For: span, Kind: FaultKind(words[3])}
 	spec, known := faultSpecs[f.Kind]
 	if !known {
 		return p.errorf("unknown fault %q; known: %s", words[3], kindList())
@@ -232,7 +290,9 @@ func (p *parser) fault(words []string) error {
 	if spec.lasting && span == 0 {
 		return p.errorf("fault %s needs a span longer than 0s", f.Kind)
 	}
-	if f.Target, err = p.target(spec.form, words[4]); err != nil {
+	if triggered && spec.form == onNode && words[4] == leaderWord {
+		f.Target.Leader = true
+	} else if f.Target, err = p.target(spec.form, words[4]); err != nil {
 		return err
 	}
 	if f.Args, err = p.args(f.Kind, spec, words[5:]); err != nil {
@@ -247,8 +307,8 @@ func (p *parser) fault(words []string) error {
 		return p.errorf("more than %d faults", maxFaults)
 	}
 	p.faults = append(p.faults, placed{f, p.line})
-	if p.recipe.Then != nil {
-		p.recipe.Then.Faults = append(p.recipe.Then.Faults, f)
+	if p.recipe.Fork != nil {
+		p.recipe.Fork.Faults = append(p.recipe.Fork.Faults, f)
 	} else {
 		p.recipe.Faults = append(p.recipe.Faults, f)
 	}
@@ -338,6 +398,12 @@ func (p *parser) args(kind FaultKind, spec faultSpec, words []string) ([]Arg, er
 
 // check judges one value by its specification and returns it as it is printed.
 func (a argument) check(v string) (string, error) {
+	if a.text {
+		if v == "" {
+			return "", fmt.Errorf("%s says nothing", a.name)
+		}
+		return v, nil
+	}
 	if a.words != nil {
 		if !slices.Contains(a.words, v) {
 			return "", fmt.Errorf("%s is %q; want one of %s", a.name, v, strings.Join(a.words, ", "))
@@ -374,7 +440,26 @@ func (p *parser) finish() error {
 	if len(r.Voters) == 0 {
 		return &Error{What: "no voters line"}
 	}
+	if r.Protocol == "" {
+		for i, s := range slices.Concat(r.Broken, r.Break) {
+			if !slices.Contains(faults.All, s) {
+				if p.line = r.LineOf("broken", i); i >= len(r.Broken) {
+					p.line = r.LineOf("break", i-len(r.Broken))
+				}
+				return p.errorf("unknown break switch %q", s)
+			}
+		}
+	}
 	known := r.Nodes()
+	for i, a := range r.Acts {
+		p.line = r.LineOf("do", i)
+		if !slices.Contains(known, a.Node) {
+			return p.errorf("unknown node %s; the recipe has %s", nodeText(a.Node), Target{Groups: [][]uint64{known}}.text(onGroups))
+		}
+		if a.At > id.Time(r.Length) {
+			return p.errorf("the client acts at %s, behind the end at %s", FormatDuration(id.Duration(a.At)), FormatDuration(r.Length))
+		}
+	}
 	for _, f := range p.faults {
 		p.line = f.line
 		for _, n := range f.fault.named() {

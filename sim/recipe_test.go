@@ -5,8 +5,10 @@ import (
 	"testing"
 )
 
-const sample = `quorate recipe 1
+const sample = `quorate recipe 2
 protocol raft
+title A drop, a split and a crash
+title.zh 丢包、分区与宕机
 seed 42
 length 20s
 voters n1,n2,n3
@@ -26,10 +28,19 @@ fault 6s 20s drift n1 rate=1100000
 fault 7s 0s change n4 op=promote
 fault 8s 0s change n5 op=replace of=2
 fault 9s 0s change n1 op=voters set=135
+fault 9s 1s isolate n2
+fault 9s@held2 1s crash leader lose=none reset=no
+fault 9s@ack 1s hold n1>n2 message=Vote by=5s count=1
+fault 9s 1s wipe n3
+fault 9s 1s jump n3 by=90s
+do 4s n2 write x
 caption 4s n3 goes  down
+caption.zh 4s n3 宕机
 expect no violation
-break double-vote
-then 120
+broken double-vote
+break no-log-check
+then lost > 0
+fork 120
 fault 1s 1s pause n1
 `
 
@@ -41,7 +52,7 @@ func TestRecipeRoundTrip(t *testing.T) {
 	if got := r.String(); got != sample {
 		t.Errorf("printed:\n%s\nwant:\n%s", got, sample)
 	}
-	if len(r.Faults) != 10 || len(r.Then.Faults) != 1 || r.Captions[0].Text != "n3 goes  down" {
+	if len(r.Faults) != 15 || len(r.Fork.Faults) != 1 || r.Captions[0].Text != "n3 goes  down" {
 		t.Errorf("%+v", r)
 	}
 	if !r.Faults[2].Target.Matches(1, 3) || r.Faults[2].Target.Matches(1, 2) {
@@ -50,22 +61,22 @@ func TestRecipeRoundTrip(t *testing.T) {
 }
 
 func TestRecipeErrorsNameTheLine(t *testing.T) {
-	head := "quorate recipe 1\nseed 1\nlength 1s\nvoters n1,n2,n3\n"
+	head := "quorate recipe 2\nseed 1\nlength 1s\nvoters n1,n2,n3\n"
 	for _, c := range []struct{ text, want string }{
-		{"", `recipe: empty; the first line is "quorate recipe 1"`},
-		{"hello", `recipe: line 1: not a recipe; the first line is "quorate recipe 1"`},
-		{"# a comment\n\nquorate recipe 2\n", `recipe: line 3: unknown version "2"; this program reads version 1`},
-		{"quorate recipe 1\nlength 1s\nvoters n1\n", `recipe: no seed line`},
-		{"quorate recipe 1\nseed 1\nvoters n1\n", `recipe: never ends: no length line`},
-		{"quorate recipe 1\nseed 1\nlength 9000s\n", `recipe: line 3: length 9000s: a run lasts longer than 0s and at most 3600s`},
-		{"quorate recipe 1\nseed 1\nlength 5\n", `recipe: line 3: length "5" is not a span of time; want a whole number and s, ms, us or ns, as 150ms`},
-		{"quorate recipe 1\nseed 1\nlength 1s\n", `recipe: no voters line`},
+		{"", `recipe: empty; the first line is "quorate recipe 2"`},
+		{"hello", `recipe: line 1: not a recipe; the first line is "quorate recipe 2"`},
+		{"# a comment\n\nquorate recipe 1\n", `recipe: line 3: unknown version "1"; this program reads version 2`},
+		{"quorate recipe 2\nlength 1s\nvoters n1\n", `recipe: no seed line`},
+		{"quorate recipe 2\nseed 1\nvoters n1\n", `recipe: never ends: no length line`},
+		{"quorate recipe 2\nseed 1\nlength 9000s\n", `recipe: line 3: length 9000s: a run lasts longer than 0s and at most 3600s`},
+		{"quorate recipe 2\nseed 1\nlength 5\n", `recipe: line 3: length "5" is not a span of time; want a whole number and s, ms, us or ns, as 150ms`},
+		{"quorate recipe 2\nseed 1\nlength 1s\n", `recipe: no voters line`},
 		{head + "seed 2\n", `recipe: line 5: a second seed line`},
 		{head + "learners n3\n", `recipe: line 5: n3 stands in two lists`},
 		{head + "fault 0s 1s pause n4\n", `recipe: line 5: unknown node n4; the recipe has n1,n2,n3`},
 		{head + "fault 0s 1s split n1,n2/n7\n", `recipe: line 5: unknown node n7; the recipe has n1,n2,n3`},
 		{head + "fault 0s 1s pause bob\n", `recipe: line 5: "bob" is not a node; nodes are n1 to n9`},
-		{head + "fault 0s 1s explode n1\n", `recipe: line 5: unknown fault "explode"; known: change clog crash cut delay drift drop duplicate flap freeze nospace pause power reorder replay slow split stall syncfail transfer`},
+		{head + "fault 0s 1s explode n1\n", `recipe: line 5: unknown fault "explode"; known: change clog crash cut delay drift drop duplicate flap freeze hold isolate jump nospace pause power reorder replay slow split stall syncfail transfer wipe`},
 		{head + "fault 0s 0s pause n1\n", `recipe: line 5: fault pause needs a span longer than 0s`},
 		{head + "fault 0s 7200s pause n1\n", `recipe: line 5: the fault never ends: 7200s is longer than 3600s`},
 		{head + "fault 2s 1s pause n1\n", `recipe: line 5: the fault begins at 2s, behind the end at 1s`},
@@ -80,9 +91,15 @@ func TestRecipeErrorsNameTheLine(t *testing.T) {
 		{head + "fault 0s 0s change n1 op=replace\n", `recipe: line 5: fault change: op=replace and of= belong together`},
 		{head + "fault 0s 0s change n1 op=voters set=17\n", `recipe: line 5: unknown node n7; the recipe has n1,n2,n3`},
 		{head + "break everything\n", `recipe: line 5: unknown break switch "everything"`},
+		{head + "title a\ntitle b\n", `recipe: line 6: a second title line`},
+		{head + "do 1s n1\n", `recipe: line 5: do takes a time, a node and what the client beside it does, as: do 5s n2 write`},
+		{head + "do 1s n7 write\n", `recipe: line 5: unknown node n7; the recipe has n1,n2,n3`},
+		{head + "do 2s n1 write\n", `recipe: line 5: the client acts at 2s, behind the end at 1s`},
+		{head + "fault 0s@noon 1s pause n1\n", `recipe: line 5: unknown trigger "noon"; want ack, lead, held1 to held9, decided1 to decided9 or send-NAME`},
+		{head + "fault 0s 1s pause leader\n", `recipe: line 5: "leader" is not a node; nodes are n1 to n9`},
 		{head + "config a 1\nconfig a 2\n", `recipe: line 6: config a stands in line 5 already`},
 		{head + "config a\n", `recipe: line 5: config takes a name and a value`},
-		{head + "sed 1\n", `recipe: line 5: unknown word "sed"; want seed, length, voters, learners, spares, config, workload, fault, protocol, caption, expect, break or then`},
+		{head + "sed 1\n", `recipe: line 5: unknown word "sed"; want seed, length, voters, learners, spares, config, workload, do, fault, protocol, caption, expect, broken, break, then, fork or one of the story: title, title.zh, about, about.zh, lesson, lesson.zh, source, mission, illustration`},
 	} {
 		_, err := Parse(c.text)
 		if err == nil || err.Error() != c.want {
@@ -95,7 +112,7 @@ func TestRecipeErrorsNameTheLine(t *testing.T) {
 }
 
 func TestSettingsAreJudgedByTheirReader(t *testing.T) {
-	r, err := Parse("quorate recipe 1\nseed 1\nlength 1s\nvoters n1\nconfig a 7\nconfig b 20ms\nconfig c 1\nworkload d x\n")
+	r, err := Parse("quorate recipe 2\nseed 1\nlength 1s\nvoters n1\nconfig a 7\nconfig b 20ms\nconfig c 1\nworkload d x\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +141,8 @@ func TestSettingsAreJudgedByTheirReader(t *testing.T) {
 // Every recipe that parses prints as one that parses to the same.
 func FuzzRecipe(f *testing.F) {
 	f.Add(sample)
-	f.Add("quorate recipe 1\nseed 18446744073709551615\nlength 1ns\nvoters n1\nfault 0s 1ns cut *>*\n")
-	f.Add("quorate recipe 1\nseed 0\nlength 1s\nvoters n1\ncaption 0s 0s 0s\nexpect a\n")
+	f.Add("quorate recipe 2\nseed 18446744073709551615\nlength 1ns\nvoters n1\nfault 0s 1ns cut *>*\n")
+	f.Add("quorate recipe 2\nseed 0\nlength 1s\nvoters n1\ncaption 0s 0s 0s\nexpect a\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := Parse(text)
 		if err != nil {

@@ -180,7 +180,7 @@ func TestPanicInATaskComesOutOnce(t *testing.T) {
 // network sends 100 packets from n1 to n2, one a millisecond, under one fault.
 func network(t *testing.T, text string) (arrivals []id.Time, order []int) {
 	t.Helper()
-	r, err := Parse("quorate recipe 1\nseed 1\nlength 10s\nvoters n1,n2,n3\n" + text)
+	r, err := Parse("quorate recipe 2\nseed 1\nlength 10s\nvoters n1,n2,n3\n" + text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,15 +85,15 @@ func Run(o Options) Result {
 		recipe = Draw(o.Seed, o.Wide)
 	}
 	for _, s := range faults.All {
-		if o.Faults.On(s) && !slices.Contains(recipe.Break, s) {
-			recipe.Break = append(recipe.Break, s)
+		if o.Faults.On(s) && !slices.Contains(recipe.Broken, s) {
+			recipe.Broken = append(recipe.Broken, s)
 		}
 	}
 	set, err := readSettings(&recipe)
 	if err != nil {
 		return Result{Violation: err, Recipe: recipe}
 	}
-	broken, err := breaks(recipe.Break)
+	broken, err := breaks(recipe.Broken)
 	if err != nil {
 		return Result{Violation: err, Recipe: recipe}
 	}
@@ -225,9 +225,9 @@ func (c *cluster) until(limit id.Time, done func() bool) bool {
 	return false
 }
 
-// fork brings in the faults behind a recipe's then line when its event has come.
+// fork brings in the faults behind a recipe's fork line when its event has come.
 func (c *cluster) fork() {
-	t := c.recipe.Then
+	t := c.recipe.Fork
 	if t == nil || c.forked || c.world.Sequence() < t.Event {
 		return
 	}

@@ -87,7 +87,7 @@ func TestAForkSharesItsPast(t *testing.T) {
 	r.Length = 3 * id.Second
 	plain := lines(r)
 	const event = 900
-	r.Then = &sim.Fork{Event: event, Faults: []sim.Fault{sim.Fault{For: id.Second, Kind: sim.FaultPower}.With("lose", "all")}}
+	r.Fork = &sim.Fork{Event: event, Faults: []sim.Fault{sim.Fault{For: id.Second, Kind: sim.FaultPower}.With("lose", "all")}}
 	forked := lines(r)
 	for i := range event {
 		if plain[i] != forked[i] {
@@ -122,7 +122,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 
 // A recipe whose settings nobody can follow is refused with a line.
 func TestBadSettingsAreOneLine(t *testing.T) {
-	head := "quorate recipe 1\nseed 1\nlength 1s\nvoters n1,n2,n3\n"
+	head := "quorate recipe 2\nseed 1\nlength 1s\nvoters n1,n2,n3\n"
 	for _, c := range []struct{ text, want string }{
 		{head + "config hartbeat 30ms\n", `recipe: line 5: unknown config "hartbeat"`},
 		{head + "config heartbeat 30\n", `recipe: line 5: config heartbeat is "30"; want a span from 1ms to 1s, as 150ms`},
@@ -156,7 +156,7 @@ func TestIntersect(t *testing.T) {
 
 func mustParse(t *testing.T, text string) sim.Recipe {
 	t.Helper()
-	r, err := sim.Parse("quorate recipe 1\nseed 1\nlength 1s\n" + text)
+	r, err := sim.Parse("quorate recipe 2\nseed 1\nlength 1s\n" + text)
 	if err != nil {
 		t.Fatal(err)
 	}

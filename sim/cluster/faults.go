@@ -17,8 +17,8 @@ func (c *cluster) begin(f sim.Fault) {
 	c.began++
 	c.world.Emit(trace.Event{Kind: trace.Fault, Fields: []trace.Field{trace.Text("what", f.String())}})
 	switch f.Kind {
-	case sim.FaultDrop, sim.FaultDuplicate, sim.FaultReplay, sim.FaultReorder, sim.FaultDelay, sim.FaultClog, sim.FaultCut, sim.FaultSplit, sim.FaultFlap:
-		if f.Kind == sim.FaultSplit || f.Kind == sim.FaultCut || f.Kind == sim.FaultFlap {
+	case sim.FaultDrop, sim.FaultDuplicate, sim.FaultReplay, sim.FaultReorder, sim.FaultDelay, sim.FaultClog, sim.FaultCut, sim.FaultSplit, sim.FaultFlap, sim.FaultIsolate, sim.FaultHold:
+		if f.Kind == sim.FaultSplit || f.Kind == sim.FaultIsolate || f.Kind == sim.FaultCut || f.Kind == sim.FaultFlap {
 			c.mark("partition")
 		}
 		c.net.Begin(f)

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/quorate/quorate/internal/faults"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
@@ -27,6 +30,9 @@ type settings struct {
 }
 
 func readSettings(r *sim.Recipe) (settings, error) {
+	if err := ours(r); err != nil {
+		return settings{}, err
+	}
 	c, w := r.Configuration(), r.Clients()
 	const ms, s = id.Millisecond, id.Second
 	x := settings{
@@ -81,4 +87,21 @@ func (x settings) raft(seed uint64, f *faults.Set) raft.Config {
 		MessageBytes: x.messageBytes, WindowEntries: x.windowEntries, WindowMessages: x.windowMessages,
 		TailBytes: x.tailBytes, RetainBytes: x.retainBytes, UncommittedBytes: x.uncommittedBytes, Faults: f,
 	}
+}
+
+// ours refuses what only the lab carries out.
+func ours(r *sim.Recipe) error {
+	const labOnly = "; run it with quorate lab run"
+	if r.Protocol != "" {
+		return &sim.Error{Line: r.LineOf("protocol", 0), What: "it names a protocol, and the simulator runs quorate itself" + labOnly}
+	}
+	if len(r.Acts) > 0 {
+		return &sim.Error{Line: r.LineOf("do", 0), What: "the simulator's clients act by dice" + labOnly}
+	}
+	for _, f := range r.Faults {
+		if f.Trigger != "" || slices.Contains([]sim.FaultKind{sim.FaultWipe, sim.FaultJump}, f.Kind) {
+			return &sim.Error{What: fmt.Sprintf("the simulator does not do %q", f) + labOnly}
+		}
+	}
+	return nil
 }
