@@ -261,10 +261,10 @@ func DecodeAnswer(r Result) (Answer, error) {
 		a.Session, a.Window = SessionID(s), int(w)
 	case Closed, LimitsSet, NotKept, NoSession, Past, Ahead, Malformed, BadLimits:
 	default:
-		return Answer{}, fmt.Errorf("rsm: an answer with %s: upgrade this client", a.Status)
+		return Answer{}, fmt.Errorf("rsm: an answer with %s: upgrade this client", a.Status.String())
 	}
 	if !ok || len(b) > 0 {
-		return Answer{}, fmt.Errorf("rsm: an answer (%s) that is damaged", a.Status)
+		return Answer{}, fmt.Errorf("rsm: an answer (%s) that is damaged", a.Status.String())
 	}
 	return a, nil
 }
