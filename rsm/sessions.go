@@ -216,6 +216,7 @@ func (s *Sessioned) answer(d *decision) Result {
 	case d.inner >= 0:
 		r := s.results[d.inner]
 		if a := d.remember; a != nil && len(r) <= d.bytesMax {
+			// A copy: r may be a small part of something large, or change.
 			a.kept, a.result = true, slices.Clone(r)
 		}
 		return Answer{Status: Answered, Result: r}.encode()
