@@ -7,6 +7,26 @@
 //
 // Who may call: the host's apply worker calls Apply, View, Flush and Restore,
 // never two at once. A View is read and written out by any goroutine, meanwhile.
+//
+// # Client sessions
+//
+// A client whose proposal ended as unknown does not know whether to try again:
+// applied twice is wrong, and not at all is wrong too. With a session it simply
+// tries again. The command is applied at most once, and every try gets the first
+// answer (Raft thesis §6.3):
+//
+//	machine := rsm.WithSessions(&Map{…})                // given to Start, on every member
+//
+//	res, err := g.Propose(ctx, rsm.EncodeRegister())
+//	a, err := rsm.DecodeAnswer(res)
+//	session := rsm.NewSession(a.Session, a.Window)      // keep it as long as the client lives
+//
+//	n, cmd, err := session.Begin([]byte("set k v"))
+//	res, err = g.Propose(ctx, cmd)                      // unknown? propose the same cmd again, to any member
+//	a, err = rsm.DecodeAnswer(res)                      // a.Err() is nil, or says why it was refused
+//	session.End(n)                                      // a.Result has arrived: it may be forgotten
+//
+// Reads find the application's View behind SessionedView.Inner.
 package rsm
 
 import (

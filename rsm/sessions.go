@@ -8,40 +8,6 @@ import (
 	"github.com/quorate/quorate/internal/id"
 )
 
-// Client sessions: a command that is retried is applied at most once, and every
-// copy gets the first answer (Raft thesis §6.3).
-//
-// Why: a client whose leader dies does not know whether its command was applied.
-// The entry may be in the log of the next leader, or not. Proposed again without
-// a session it can take effect twice; not proposed again, never.
-//
-//	machine := rsm.WithSessions(&Map{…})            // given to Start on every member
-//
-//	answer, err := g.Propose(ctx, rsm.EncodeRegister())   // then rsm.DecodeAnswer
-//	s := rsm.NewSession(answer.Session, answer.Window)
-//	n, cmd, err := s.Begin([]byte("set k v"))
-//	answer, err = g.Propose(ctx, cmd)               // outcome unknown? the same cmd again, to any member
-//	s.End(n)                                        // answered: its answer may be forgotten
-//
-// What it promises, and what it does not:
-//
-//   - A (session, sequence) is applied at most once in the life of the group, over
-//     crashes, changes of leader and snapshots: the table is part of the state.
-//   - A command whose session is gone is refused, never applied: an evicted session
-//     does not quietly become at least once. What the client had under way then
-//     stays unknown (it may have been applied earlier; it will not be any more).
-//   - Several commands of a session may be under way at once, up to the window.
-//     They are applied in the order of the log, not of their sequences: a client
-//     that needs the order waits for one before it sends the next.
-//   - Every command of such a machine is in an envelope; EncodePlain is the one for
-//     commands without a session (at least once under retries). Bytes without an
-//     envelope are refused.
-//   - Session ids can be guessed. Sessions protect against retries, not malice.
-//
-// It bounds itself (SessionLimits). The limits are replicated like the rest: an
-// option per member would make members that were started with different ones
-// evict differently.
-
 // SessionLimits bound the table. They are set by a command (EncodeSessionLimits)
 // and hold from its place in the log on; until then DefaultSessionLimits. At most
 // Sessions × Window × AnswerBytes of answers are remembered. Lower limits evict
@@ -91,7 +57,26 @@ func (l SessionLimits) Validate() error {
 	return nil
 }
 
-// Sessioned is a Machine with client sessions around another.
+// Sessioned is a Machine with client sessions around another. What it promises,
+// and what not:
+//
+//   - A (session, sequence) is applied at most once in the life of the group, over
+//     crashes, changes of leader and snapshots: the table is part of the state.
+//   - A command whose session is gone is refused and not applied: an evicted
+//     session does not quietly become at least once. What its client had under way
+//     stays unknown: it may have been applied before, and will not be any more.
+//   - Several commands of a session may be under way at once, up to the window.
+//     They are applied in the order of the log, not of their sequences: a client
+//     that needs an order waits for one before it sends the next.
+//   - One sequence is one command. Another command under a used sequence gets the
+//     answer of the first, or Past, and is not applied.
+//   - Every command of such a machine is in an envelope; EncodePlain is the one
+//     without a session, applied as often as it is committed. Bytes without an
+//     envelope are refused.
+//   - Session ids can be guessed. Sessions protect from retries, not from malice.
+//
+// Nothing of it is set per member, the limits neither: members that were started
+// with different ones would evict differently, and their states part for good.
 type Sessioned struct {
 	inner Machine
 	table *table
