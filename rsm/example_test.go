@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/quorate/quorate"
+	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/rsm"
 )
 
@@ -13,7 +13,7 @@ import (
 // its number to the balance and answers the new one.
 type account struct {
 	balance uint64
-	applied quorate.Index
+	applied id.Index // outside this module: quorate.Index
 }
 
 func (a *account) Apply(b rsm.Batch, results []rsm.Result) ([]rsm.Result, error) {
@@ -34,8 +34,8 @@ func (a *account) Restore(m rsm.Meta, r io.Reader) error {
 
 type statement account
 
-func (s statement) Applied() quorate.Index { return s.applied }
-func (s statement) Close() error           { return nil }
+func (s statement) Applied() id.Index { return s.applied }
+func (s statement) Close() error      { return nil }
 func (s statement) WriteTo(w io.Writer) (int64, error) {
 	return 8, binary.Write(w, binary.BigEndian, s.balance)
 }
@@ -45,7 +45,7 @@ func ExampleWithSessions() {
 
 	// The log in one's hand. In a program it is Propose that commits, and what it
 	// returns goes to DecodeAnswer.
-	index := quorate.Index(0)
+	index := id.Index(0)
 	commit := func(command []byte) rsm.Answer {
 		index++
 		results, err := machine.Apply(rsm.Batch{Commands: []rsm.Command{{Index: index, Data: command}}, Applied: index}, nil)
