@@ -135,6 +135,17 @@ func decodeEnvelope(data []byte) (enveloped, error) {
 	return e, nil
 }
 
+// Unwrap returns what the machine inside gets of a command, if it is one for it,
+// and whose it is: session 0 is a command without one. It is for logs and pages;
+// whether the command is applied or answered from the table only Apply knows.
+func Unwrap(command []byte) (s SessionID, n Sequence, data []byte, ok bool) {
+	e, err := decodeEnvelope(command)
+	if err != nil || e.kind != kindPlain && e.kind != kindCommand {
+		return 0, 0, nil, false
+	}
+	return e.session, e.n, e.data, true
+}
+
 // cutUvarints reads one number after the other from the front of b. A number has
 // one spelling: a longer one is refused.
 func cutUvarints(b []byte, into ...*uint64) ([]byte, bool) {

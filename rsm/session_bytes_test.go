@@ -109,6 +109,28 @@ func TestEveryStatusSaysWhatHappened(t *testing.T) {
 	}
 }
 
+func TestUnwrapShowsWhoseCommandItIs(t *testing.T) {
+	for _, c := range sampleCommands() {
+		got := "nothing for the machine"
+		if s, n, data, ok := Unwrap(c.bytes); ok {
+			got = fmt.Sprintf("%d.%d %q", s, n, data)
+		}
+		want := map[string]string{
+			"plain": `0.0 "data"`, "plain-empty": `0.0 ""`, "command": `300.7 "data"`,
+			"command-largest": `18446744073709551615.18446744073709551615 ""`,
+		}[c.name]
+		if want == "" {
+			want = "nothing for the machine"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", c.name, got, want)
+		}
+	}
+	if _, _, _, ok := Unwrap([]byte("set k v")); ok {
+		t.Error("bytes without an envelope were unwrapped")
+	}
+}
+
 // tableBytes is how much of a stream is the table.
 func tableBytes(t *testing.T, r *replica) int {
 	return len(r.bytes()) - len(written(t, r.journal.View()))
