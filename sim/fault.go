@@ -105,13 +105,14 @@ const leaderWord = "leader"
 
 // knownTrigger judges what stands behind the @ of a fault's time.
 //
+//	now       at once: for a target that is not known before
 //	ack       the leader answers a write of the client beside it
 //	lead      a node becomes leader
 //	heldN     the first write that came after AT is held by N nodes
 //	decidedN  … is decided in the eyes of N nodes
 //	send-NAME a node (the target, if the fault has one) sends such a message
 func knownTrigger(t string) bool {
-	if t == "ack" || t == "lead" || strings.HasPrefix(t, "send-") && len(t) > len("send-") {
+	if t == "now" || t == "ack" || t == "lead" || strings.HasPrefix(t, "send-") && len(t) > len("send-") {
 		return true
 	}
 	for _, word := range []string{"held", "decided"} {

@@ -276,7 +276,7 @@ func (p *parser) fault(words []string) error {
 		return p.errorf("fault: %v", err)
 	}
 	if triggered && !knownTrigger(trigger) {
-		return p.errorf("unknown trigger %q; want ack, lead, held1 to held%d, decided1 to decided%d or send-NAME", trigger, maxNodes, maxNodes)
+		return p.errorf("unknown trigger %q; want now, ack, lead, held1 to held%d, decided1 to decided%d or send-NAME", trigger, maxNodes, maxNodes)
 	}
 	span, err := ParseDuration(words[2])
 	if err != nil {

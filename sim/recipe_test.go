@@ -95,7 +95,7 @@ func TestRecipeErrorsNameTheLine(t *testing.T) {
 		{head + "do 1s n1\n", `recipe: line 5: do takes a time, a node and what the client beside it does, as: do 5s n2 write`},
 		{head + "do 1s n7 write\n", `recipe: line 5: unknown node n7; the recipe has n1,n2,n3`},
 		{head + "do 2s n1 write\n", `recipe: line 5: the client acts at 2s, behind the end at 1s`},
-		{head + "fault 0s@noon 1s pause n1\n", `recipe: line 5: unknown trigger "noon"; want ack, lead, held1 to held9, decided1 to decided9 or send-NAME`},
+		{head + "fault 0s@noon 1s pause n1\n", `recipe: line 5: unknown trigger "noon"; want now, ack, lead, held1 to held9, decided1 to decided9 or send-NAME`},
 		{head + "fault 0s 1s pause leader\n", `recipe: line 5: "leader" is not a node; nodes are n1 to n9`},
 		{head + "config a 1\nconfig a 2\n", `recipe: line 6: config a stands in line 5 already`},
 		{head + "config a\n", `recipe: line 5: config takes a name and a value`},

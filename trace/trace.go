@@ -52,6 +52,19 @@ const (
 	SnapshotState Kind = "snapshot"  // index, term, what (send, install, refuse)
 )
 
+// Kinds of the lab, whose nodes report what changed in their view.
+const (
+	Fired     Kind = "rule"     // what: a rule fired, by its name in Rule
+	Belief    Kind = "state"    // role, epoch, leader, log, decided, and what the protocol shows besides
+	Held      Kind = "append"   // index, operation, epoch: a position of the log is held
+	Requested Kind = "request"  // client, operation, verb, try, to
+	Answered  Kind = "answer"   // client, operation, outcome, why
+	Written   Kind = "write"    // file, record, bytes: in the cache of the operating system
+	LostData  Kind = "unsynced" // file, records: what a crash took
+	Broke     Kind = "reset"    // peer: a connection broke
+	Noted     Kind = "note"     // what, and particulars
+)
+
 // Kinds that hosts, disks and worlds emit.
 const (
 	Persisting Kind = "persist"  // token, records, bytes

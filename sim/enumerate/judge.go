@@ -1,0 +1,3 @@
+package enumerate
+
+func (r *Report) judge() {}

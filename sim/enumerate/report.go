@@ -1,0 +1,217 @@
+package enumerate
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Report is what a search found.
+type Report struct {
+	Options     Options
+	Complete    bool   // everything within the bounds was visited
+	Stopped     string // why not, if it was not
+	States      int    // different ones visited
+	Transitions int    // steps tried
+	Depth       int    // steps of the longest shortest way
+	Unfailed    int    // states in which the first leader has not failed
+	Recoveries  int    // recoveries run: three per state that differs once faults end
+	Rows        []Row  // by situation and disks; only those that were met
+	Violation   *Violation
+	Surprises   []string // what contradicts MISSION's outcomes; empty if the enumeration bears them out
+}
+
+// Row is one situation, split by where the command was when the leader failed.
+type Row struct {
+	Situation Situation
+	Caption   Text
+	Expected  Text
+	Mission   string // number of the behaviour
+	Disks     int    // on how many of the three disks the command was when the leader had failed
+
+	Failures Counts // the states right after the failure
+	All      Counts // these and everything that can come after
+}
+
+// Counts are numbers of states, by what becomes of the command in the recoveries.
+type Counts struct {
+	States   int
+	Kept     int // it takes effect, whoever stands first
+	Lost     int // it does not, whoever stands first
+	Depends  int // on who stands first
+	Answered int // the client has an answer
+	Twice    int // a retry makes it take effect twice in a state machine without sessions
+	Applied  int // what a state machine with sessions does then: how often, at most
+}
+
+// Violation is a broken rule, with a shortest story that leads there.
+type Violation struct {
+	Rule  Rule
+	What  string
+	Steps []string
+}
+
+func (v *Violation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is broken: %s\n", v.Rule, v.What)
+	for i, s := range v.Steps {
+		fmt.Fprintf(&b, "%4d. %s\n", i, s)
+	}
+	return b.String()
+}
+
+func newReport(o Options) *Report { return &Report{Options: o} }
+
+// count adds a state. Rows are few: they are kept sorted and looked up by walking.
+func (r *Report) count(s *state, e *ending, failure bool) {
+	h := &s.past
+	k := 0
+	for k < len(r.Rows) && before(&r.Rows[k], h) {
+		k++
+	}
+	if k == len(r.Rows) || r.Rows[k].Situation != h.situation || r.Rows[k].Disks != int(h.disks) {
+		r.Rows = append(r.Rows, Row{})
+		copy(r.Rows[k+1:], r.Rows[k:])
+		r.Rows[k] = Row{
+			Situation: h.situation, Disks: int(h.disks), Mission: missions[h.situation],
+			Caption: captions[h.situation], Expected: expectations[h.situation],
+		}
+	}
+	r.Rows[k].All.add(s, e)
+	if failure {
+		r.Rows[k].Failures.add(s, e)
+	}
+}
+
+func before(r *Row, h *history) bool {
+	return r.Situation < h.situation || r.Situation == h.situation && r.Disks < int(h.disks)
+}
+
+func (c *Counts) add(s *state, e *ending) {
+	c.States++
+	switch {
+	case e.all(fate.kept):
+		c.Kept++
+	case e.may(fate.kept):
+		c.Depends++
+	default:
+		c.Lost++
+	}
+	if s.past.answered != 0 {
+		c.Answered++
+	}
+	if e.may(fate.twice) {
+		c.Twice++
+	}
+	for _, f := range e.fate {
+		c.Applied = max(c.Applied, f.withSessions())
+	}
+}
+
+// String is the report for a terminal.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s\n", r.bounds(), r.visited())
+	if r.Violation != nil {
+		return b.String() + "\n" + r.Violation.String()
+	}
+	for i := range r.Rows {
+		w := &r.Rows[i]
+		if i == 0 || r.Rows[i-1].Situation != w.Situation {
+			fmt.Fprintf(&b, "\n%s%s\n   expected: %s\n", w.label(), w.Caption.English, w.Expected.English)
+		}
+		fmt.Fprintf(&b, "   %s: %d states right after, %s; %d in all, %s\n", disksText(w.Disks), w.Failures.States, w.Failures.fates(), w.All.States, w.All.fates())
+		if w.All.Twice > 0 {
+			fmt.Fprintf(&b, "   in %d of them the retry makes a machine without sessions apply the command twice\n", w.All.Twice)
+		}
+	}
+	b.WriteString("\n" + r.verdict() + "\n")
+	return b.String()
+}
+
+// Markdown is the same as a table.
+func (r Report) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s\n\n", r.bounds(), r.visited())
+	if r.Violation != nil {
+		fmt.Fprintf(&b, "```\n%s```\n", r.Violation)
+		return b.String()
+	}
+	b.WriteString("| | situation | when it fails, the command is on | failures | kept | lost | depends on who wins | states after | answered | applied twice without sessions |\n")
+	b.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	for i := range r.Rows {
+		w := &r.Rows[i]
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %d | %d | %d |\n", w.Mission, w.Caption.English, disksText(w.Disks),
+			w.Failures.States, w.Failures.Kept, w.Failures.Lost, w.Failures.Depends, w.All.States, w.All.Answered, w.All.Twice)
+	}
+	b.WriteString("\n" + r.verdict() + "\n")
+	return b.String()
+}
+
+func (r *Report) bounds() string {
+	o := &r.Options
+	s := fmt.Sprintf("Three members, one command. At most %s, %s, %s", plural(o.Crashes, "crash", "crashes"),
+		plural(o.Elections, "further election", "further elections"), plural(o.Retries, "retry of the client", "retries of the client"))
+	if o.Heartbeats > 0 {
+		s += ", " + plural(o.Heartbeats, "heartbeat by the clock", "heartbeats by the clock")
+	}
+	s += ", " + plural(o.Duplicates, "message that arrives twice", "messages that arrive twice")
+	if len(o.Break) > 0 {
+		s += fmt.Sprintf("; broken on purpose: %v", o.Break)
+	}
+	return s + ". Messages arrive in any order or not at all."
+}
+
+func (r *Report) visited() string {
+	how := "every one within the bounds"
+	if !r.Complete {
+		how = "not all: " + r.Stopped
+	}
+	return fmt.Sprintf("%d states visited (%s) by %d steps, the farthest %d steps from the start; %d recoveries run.", r.States, how, r.Transitions, r.Depth, r.Recoveries)
+}
+
+func (r *Report) verdict() string {
+	switch {
+	case !r.Complete:
+		return "No verdict: not every state within the bounds was visited."
+	case len(r.Surprises) == 0:
+		return "Every rule holds in every state, and every situation ends as stated."
+	}
+	return "NOT as stated:\n- " + strings.Join(r.Surprises, "\n- ")
+}
+
+func (w *Row) label() string {
+	if n := w.Situation.Number(); n > 0 {
+		return fmt.Sprintf("%d (%s) ", n, w.Mission)
+	}
+	return "- "
+}
+
+func (c *Counts) fates() string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{c.Kept, "kept"}, {c.Lost, "lost"}, {c.Depends, "depends on who wins"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s in %d", p.what, p.n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func disksText(n int) string {
+	switch n {
+	case 0:
+		return "no disk"
+	case 1:
+		return "1 disk"
+	}
+	return fmt.Sprintf("%d disks", n)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
