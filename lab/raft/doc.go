@@ -1,0 +1,68 @@
+// Package raft runs quorate's own Raft in the lab, beside the other protocols: the
+// production machine, not a model of it.
+//
+//	lab event ─▶ Core ─▶ host.Host.Step ─▶ effects ─▶ Core ─▶ lab.Turn
+//	               │        (production)                │
+//	     rules for people, pins                 Persist → records and fsyncs
+//	                                            Send    → Message
+//	                                            Apply   → the replicated machine
+//
+// # What is production here, and what is the lab's
+//
+// Production: host.Host with the raft.Node in it (elections, pre-vote, check of the
+// majority, replication, commitment, read index, transfer, joint consensus, the
+// order "durable before visible"), rsm's client sessions, membership, the encoding
+// of messages (package wire), by whose length they are measured.
+//
+// The lab's, in the place of a door: records on the lab's disk instead of package
+// wal, with the same contents and the same tokens; the lab's network instead of
+// package transport; the handshake of data directories (pin.go), which production
+// does when it connects and the lab with every message; a bare leader without a
+// Forward (a follower that is asked for a write names the leader); applying takes no
+// time. The log is never cut, for no recipe is long enough for a snapshot (100,000
+// entries), so a node that was away gets entries and never a snapshot. Sessions: the
+// lab's clients share one, as the threads of one program may, with the number of the
+// operation as its sequence; the first leader registers it.
+//
+// # Presets
+//
+//	raft         30 ms heartbeats, elections after 150 to 300 ms of silence; T = 0.3 s
+//	raft/consul  Consul's timing on our Raft: 500 ms, 5 to 10 s; T = 10 s. Consul ends
+//	             the office of a leader without a majority after 2.5 s; with us that
+//	             window is twice the longest silence, 20 s, and no setting of its own
+//
+// # The rules, as a run names them
+//
+// Each is told when it fires, under a name instead of a number; the sources are the
+// Raft paper (Ongaro and Ousterhout 2014) and Ongaro's thesis.
+//
+//	silence       no leader was heard for a random time: an election begins (§5.2)
+//	pre-vote      first ask who would vote, without a new term (thesis §9.6)
+//	candidacy     a majority would: raise the term, vote for itself, ask (§5.2)
+//	vote          the first good candidate of a term gets the vote (§5.2)
+//	one-vote      the vote of this term is given: refused (§5.2)
+//	log-check     a candidate whose log is older than mine gets no vote (§5.4.1)
+//	leader-alive  I hear a leader: whoever wants to replace it is refused (thesis §4.2.3)
+//	majority      more than half of the voters voted for it: it leads (§5.2)
+//	no-majority   more than half refused: the candidate gives up for now (§5.2)
+//	follow        recognizes the leader of the term (§5.2)
+//	term          a greater term ends whatever I was in an older one (§5.1)
+//	old-term      who speaks for an older term is refused, and told (§5.1)
+//	step-down     a leader that hears of a greater term leads no more (§5.1)
+//	check-quorum  a leader that hears no majority leads no more (thesis §6.2)
+//	disk-stall    a leader whose disk makes no progress leads no more
+//	conflict      entries that the leader does not have are deleted (§5.3)
+//	own-term      a leader commits older entries only by one of its own term (§5.4.2)
+//	membership    a configuration is in force from when it is in the log (thesis §4.1)
+//	transfer      the office is handed over (thesis §3.10)
+//	session       a command that was applied before is answered, not applied (thesis §6.3)
+//	pin           a member with another data directory is not let in
+//	halt          two things contradict each other that never may: the node stops
+//
+// # What it promises, and what it lacks
+//
+// What a client was told is done stays, whatever crashes, as long as no majority of
+// disks is lost for good; at most one leader in a term; reads are linearizable. It
+// lacks what no such protocol can have: without a majority it answers nobody. Every
+// switch of Protocols breaks one rule, and a recipe shows what then happens.
+package raft
