@@ -228,7 +228,6 @@ func (c *checker) answers(n *node, a *attempt, e *effect) {
 // acks follows acknowledgements (C2, C6, the gap, the worst of C3).
 func (c *checker) acks(n *node, a *attempt) {
 	now := c.r.world.Now()
-	s := c.state(n)
 	if c.begun && now >= c.r.set.measured {
 		c.m.Gap = max(c.m.Gap, now.Sub(max(c.lastAck, c.r.set.measured)))
 	}
@@ -236,6 +235,16 @@ func (c *checker) acks(n *node, a *attempt) {
 	if c.r.Protocol.Leaderless {
 		return
 	}
+	if !n.seen.Leads {
+		// A follower that serves clients speaks for its leader.
+		if n.seen.Leader == 0 {
+			return
+		}
+		if n = c.r.nodes[n.seen.Leader-1]; !n.up() || !n.seen.Leads {
+			return
+		}
+	}
+	s := c.state(n)
 	if s.acks == 0 {
 		if lost := c.absent(n.seen.Log, s); lost > c.m.LostWorst {
 			c.m.LostWorst = lost
@@ -353,14 +362,14 @@ func (c *checker) finish() {
 
 // verdicts ends the trace with what was measured.
 func (c *checker) verdicts() {
-	for _, f := range c.m.fields() {
+	for _, f := range c.m.Fields() {
 		c.r.world.Emit(trace.Event{Kind: trace.Verdict, Fields: []trace.Field{trace.Text("checker", f.Name), trace.Num("final", f.Number)}})
 	}
 }
 
-// fields are the measures under the names that expect lines use; spans in
+// Fields are the measures under the names that expect lines use; spans in
 // nanoseconds.
-func (m Measures) fields() []trace.Field {
+func (m Measures) Fields() []trace.Field {
 	n := func(name string, v int) trace.Field { return trace.Num(name, uint64(v)) }
 	return []trace.Field{
 		n("same-epoch", m.SameEpoch), n("two-leaders", m.TwoLeaders), n("lost", m.Lost), n("lost-worst", m.LostWorst),

@@ -210,7 +210,7 @@ func (n *node) answer(e *effect) {
 	sent := n.emit(trace.Event{Kind: trace.Answered, Fields: fields})
 	r.checker.answers(n, a, e)
 	r.net.Send(sim.Packet{From: n.number, To: a.c.home, Name: "Answer", Cause: sent, Body: reply{a, e.answer, e.to, e.text}})
-	if e.answer == answered && a.o.verb == "write" && a.c.home == n.number {
+	if e.answer == answered && a.o.verb == "write" && a.c.home == n.number && (n.seen.Leads || r.Protocol.Leaderless) {
 		r.trigger("ack", n)
 	}
 }
@@ -224,7 +224,9 @@ func (p reply) arrive() {
 	}
 	switch p.kind {
 	case answered:
-		c.target = a.to
+		if !c.r.Protocol.AnyServer {
+			c.target = a.to
+		}
 		c.end(a.o, answered, p.text)
 	case unknown:
 		c.end(a.o, unknown, p.text)
@@ -234,7 +236,7 @@ func (p reply) arrive() {
 		if next == 0 || next == a.to || int(next) > len(c.r.nodes) {
 			next = c.after(a.to)
 		}
-		if c.target == a.to {
+		if c.target == a.to && !c.r.Protocol.AnyServer {
 			c.target = next
 		}
 		if !custom(a.o.verb) {

@@ -27,6 +27,9 @@ type Protocol struct {
 	// Checks it takes part in; the others show "–".
 	Epochs     bool // C1: its epochs promise one leader each
 	Leaderless bool // nobody leads: C2, C6 and C7 mean nothing
+	// AnyServer: every server takes clients, so a client asks the one beside it as
+	// long as that one is not dead; a refusal sends only that operation elsewhere.
+	AnyServer bool
 	// Reply is the name of the answer that decides its elections, which F6 delays;
 	// empty: the script means nothing here.
 	Reply string
