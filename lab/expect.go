@@ -159,7 +159,7 @@ func (e Expectation) Found(r Result) string {
 	case "role", "epoch", "decided", "log":
 		return e.ofNode(r)
 	}
-	for _, f := range r.Measures.fields() {
+	for _, f := range r.Measures.Fields() {
 		if f.Name == e.Name {
 			if slices.Contains(spanNames, e.Name) {
 				return sim.FormatDuration(id.Duration(f.Number))

@@ -53,6 +53,9 @@ func ranks(p Protocol) []Node {
 	return []Node{5, 4, 3, 2, 1}
 }
 
+// RankOf is a node's rank, 1 for who leads at the start; 0: it has none.
+func (p Protocol) RankOf(n Node) int { return slices.Index(ranks(p), n) + 1 }
+
 // resolve resolves one line.
 func (p Protocol) resolve(line string) (string, error) {
 	words := strings.Fields(line)

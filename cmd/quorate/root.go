@@ -47,7 +47,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%s; run '%s --help' for what it takes", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDev(), newServe(), newCtl(), newSim(), newWal(), newVersion())
+	root.AddCommand(newDev(), newServe(), newCtl(), newSim(), newLab(), newWal(), newVersion())
 	return root
 }
 

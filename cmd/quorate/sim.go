@@ -139,22 +139,31 @@ func simOne(out io.Writer, o simOptions) (err error) {
 }
 
 func readRecipe(path string) (sim.Recipe, error) {
-	info, err := os.Stat(path)
+	text, err := readRecipeFile(path)
 	if err != nil {
-		return sim.Recipe{}, usagef("--recipe: %v", err)
+		return sim.Recipe{}, err
 	}
-	if info.Size() > recipeLimitBytes {
-		return sim.Recipe{}, usagef("--recipe %s has %d bytes; a recipe is smaller than %d", path, info.Size(), recipeLimitBytes)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return sim.Recipe{}, usagef("--recipe: %v", err)
-	}
-	recipe, err := sim.Parse(string(text))
+	recipe, err := sim.Parse(text)
 	if err != nil {
 		return sim.Recipe{}, usagef("--recipe %s: %v", path, err)
 	}
 	return recipe, nil
+}
+
+// readRecipeFile reads a file that is small enough to be a recipe.
+func readRecipeFile(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", usagef("recipe: %v", err)
+	}
+	if info.IsDir() || info.Size() > recipeLimitBytes {
+		return "", usagef("recipe %s: want a file of at most %d bytes", path, recipeLimitBytes)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", usagef("recipe: %v", err)
+	}
+	return string(text), nil
 }
 
 // simFailed prints the smallest run found that still fails.

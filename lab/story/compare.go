@@ -1,0 +1,243 @@
+package story
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/lab"
+	"github.com/quorate/quorate/sim"
+	"github.com/quorate/quorate/trace"
+)
+
+// Expected says of every expect line that speaks of the run's protocol whether the
+// run shows it.
+func Expected(list []lab.Expectation, r lab.Result) string {
+	var b strings.Builder
+	for _, e := range list {
+		if !e.For(r.Protocol) {
+			continue
+		}
+		sign := "✓"
+		if !e.Met(r) {
+			sign = "✗"
+		}
+		fmt.Fprintf(&b, "  %s expected %s %s %s, found %s\n", sign, strings.TrimSpace(e.Name+" "+e.Of), e.Op, e.Value, e.Found(r))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "\nExpected of " + r.Protocol + "\n" + b.String()
+}
+
+// slice is how finely two runs are compared: what happens within one is the same
+// moment.
+const slice = 100 * id.Millisecond
+
+// Watch keeps of a run what two protocols can be compared by: in every slice of
+// time who led, and who acknowledged writes.
+type Watch struct {
+	recipe sim.Recipe
+	slices []moment
+	leads  []uint64 // now, sorted
+	told   []line   // elections, crashes, truncations, what checkers saw
+	rule   map[uint64]string
+}
+
+type moment struct {
+	leads []uint64 // at its end
+	acks  []uint64 // who acknowledged a write in it, sorted
+}
+
+type line struct {
+	at   id.Time
+	text string
+}
+
+// NewWatch returns a watch for a run.
+func NewWatch(r sim.Recipe) *Watch { return &Watch{recipe: r, rule: map[uint64]string{}} }
+
+// Record takes one event.
+func (w *Watch) Record(e trace.Event) {
+	at := int(int64(e.Time) / int64(slice))
+	for len(w.slices) <= at {
+		w.slices = append(w.slices, moment{leads: slices.Clone(w.leads)})
+	}
+	n := e.Node.Node
+	say := func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		if e.Rule != "" {
+			text += "  [" + e.Rule + "]"
+		}
+		w.told = append(w.told, line{e.Time, text})
+	}
+	switch e.Kind {
+	case trace.RoleChanged:
+		leads := field(e, "leads").Number == 1
+		if i := slices.Index(w.leads, n); leads && i < 0 {
+			w.leads = append(w.leads, n)
+			slices.Sort(w.leads)
+			say("n%d leads (%s)", n, field(e, "role").Text)
+		} else if !leads && i >= 0 {
+			w.leads = slices.Delete(w.leads, i, i+1)
+			say("n%d no longer leads (%s)", n, field(e, "role").Text)
+		}
+	case trace.Crashed:
+		if i := slices.Index(w.leads, n); i >= 0 {
+			w.leads = slices.Delete(w.leads, i, i+1)
+		}
+		say("n%d is down", n)
+	case trace.Fired:
+		say("n%d: %s", n, field(e, "what").Text)
+	case trace.Truncated:
+		say("n%d takes back positions %d to %d", n, field(e, "from").Number, field(e, "last").Number)
+	case trace.Fault:
+		if what := field(e, "what").Text; what != "" {
+			say("⚡ %s", strings.Join(strings.Fields(what)[2:], " "))
+		}
+	case trace.Answered:
+		if field(e, "outcome").Text == "answered" && field(e, "verb").Text == "write" {
+			m := &w.slices[at]
+			if i, found := slices.BinarySearch(m.acks, n); !found {
+				m.acks = slices.Insert(m.acks, i, n)
+			}
+		}
+	}
+	w.slices[at].leads = slices.Clone(w.leads)
+}
+
+// lately is what a slice shows: who leads, and who acknowledged within the last
+// half second. Answers come in bursts; half a second without any is a sign.
+func (w *Watch) lately(i int) moment {
+	m := moment{leads: w.slices[i].leads}
+	for j := max(0, i-4); j <= i; j++ {
+		for _, n := range w.slices[j].acks {
+			if k, found := slices.BinarySearch(m.acks, n); !found {
+				m.acks = slices.Insert(m.acks, k, n)
+			}
+		}
+	}
+	return m
+}
+
+// Side is one of two runs that are compared.
+type Side struct {
+	Protocol lab.Protocol
+	Watch    *Watch
+	Result   lab.Result
+}
+
+// Compare tells where two protocols part under the same recipe, and how both end.
+// Nodes are compared by rank: each protocol's first leader is r1. How a protocol
+// gets its first leader is not compared: the comparison begins when both serve.
+func Compare(a, b Side) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s\n%s beside %s, seed %d\n", a.Watch.recipe.Tell("title", "en"), a.Protocol.Name, b.Protocol.Name, a.Watch.recipe.Seed)
+	if about := a.Watch.recipe.Tell("about", "en"); about != "" {
+		out.WriteString("\n" + wrap(about, "") + "\n")
+	}
+	at, ok := parting(a, b)
+	if !ok {
+		out.WriteString("\nThey never part: at every moment the same ranks led and acknowledged writes.\n")
+	} else {
+		fmt.Fprintf(&out, "\nThey part at %s.\n", strings.TrimSpace(Seconds(at)))
+		for _, s := range []Side{a, b} {
+			m := s.Watch.lately(int(int64(at) / int64(slice)))
+			fmt.Fprintf(&out, "\n%s: %s\n", s.Protocol.Name, m.text())
+			for _, l := range s.Watch.around(at) {
+				fmt.Fprintf(&out, "%s  %s\n", Seconds(l.at), l.text)
+			}
+		}
+	}
+	table(&out, a, b)
+	return out.String()
+}
+
+// parting is the first moment at which they differ and still do two slices later.
+func parting(a, b Side) (id.Time, bool) {
+	begun := false
+	length := min(len(a.Watch.slices), len(b.Watch.slices))
+	differs := func(i int) bool {
+		x, y := a.Watch.lately(i), b.Watch.lately(i)
+		return !slices.Equal(ranked(a.Protocol, x.leads), ranked(b.Protocol, y.leads)) ||
+			(len(x.acks) == 0) != (len(y.acks) == 0) || (len(x.acks) > 1) != (len(y.acks) > 1)
+	}
+	for i := 0; i+2 < length; i++ {
+		if !begun {
+			begun = len(a.Watch.lately(i).acks) > 0 && len(b.Watch.lately(i).acks) > 0 && !differs(i)
+			continue
+		}
+		if differs(i) && differs(i+1) && differs(i+2) {
+			return id.Time(int64(i) * int64(slice)), true
+		}
+	}
+	return 0, false
+}
+
+// ranked are nodes by their rank: what r1 is called differs between protocols.
+func ranked(p lab.Protocol, nodes []uint64) []int {
+	var list []int
+	for _, n := range nodes {
+		list = append(list, p.RankOf(n))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (m moment) text() string {
+	names := func(list []uint64) string {
+		if len(list) == 0 {
+			return "nobody"
+		}
+		var parts []string
+		for _, n := range list {
+			parts = append(parts, fmt.Sprintf("n%d", n))
+		}
+		return strings.Join(parts, " and ")
+	}
+	return fmt.Sprintf("%s leads, %s acknowledges writes", names(m.leads), names(m.acks))
+}
+
+// around are the lines shortly before a moment and after it.
+func (w *Watch) around(at id.Time) []line {
+	const linesMax = 8
+	first, _ := slices.BinarySearchFunc(w.told, at.Add(-2*id.Second), func(l line, t id.Time) int { return int(max(-1, min(1, int64(l.at-t)))) })
+	var list []line
+	for _, l := range w.told[first:] {
+		if l.at > at.Add(2*id.Second) || len(list) == linesMax {
+			break
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+// table sets what was measured side by side.
+func table(out *strings.Builder, a, b Side) {
+	fmt.Fprintf(out, "\n%-44s %14s %14s\n", "", a.Protocol.Name, b.Protocol.Name)
+	row := func(what string, value func(Side) string) {
+		fmt.Fprintf(out, "%-44s %14s %14s\n", what, value(a), value(b))
+	}
+	number := func(what string, value func(lab.Measures) int) {
+		row(what, func(s Side) string { return fmt.Sprint(value(s.Result.Measures)) })
+	}
+	row("longest without an acknowledged write", func(s Side) string { return Span(s.Result.Measures.Gap) })
+	number("changes of leader", func(m lab.Measures) int { return m.Changes })
+	number("writes acknowledged", func(m lab.Measures) int { return m.Acked })
+	number("… while another leader acknowledged", func(m lab.Measures) int { return m.TwoLeaders })
+	number("… and lost at the end", func(m lab.Measures) int { return m.Lost })
+	number("stale reads", func(m lab.Measures) int { return m.Stale })
+	number("positions decided differently", func(m lab.Measures) int { return m.Divergent })
+	per := func(what string, value func(lab.Measures) int) {
+		row(what+" per acknowledged write", func(s Side) string {
+			if s.Result.Measures.Acked == 0 {
+				return "–"
+			}
+			return tenths(value(s.Result.Measures), s.Result.Measures.Acked)
+		})
+	}
+	per("messages", func(m lab.Measures) int { return m.Messages })
+	per("bytes", func(m lab.Measures) int { return m.Bytes })
+	per("fsyncs", func(m lab.Measures) int { return m.Syncs })
+}

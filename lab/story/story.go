@@ -1,0 +1,352 @@
+// Package story tells a run of the lab as a person reads it: what a caption
+// explains, who leads and under which rule, what was refused and why, what the
+// checkers saw, and what of it was to be expected.
+//
+// A Teller gets the run's trace event by event and keeps what matters: it sums up
+// what happens thousands of times (heartbeats, answers) between two steps of the
+// story, and names what happens once (an election, a truncation, a lost write).
+// Its memory is bounded by the recipe's steps and linesMax.
+package story
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/lab"
+	"github.com/quorate/quorate/sim"
+	"github.com/quorate/quorate/trace"
+)
+
+// Bounds of a story: lines per step, and lines of one rule at one node in a step.
+const (
+	stepLinesMax  = 60
+	repeatedMax   = 3
+	reasonsMax    = 6
+	believeMemory = 16
+)
+
+// Teller collects a run's events.
+type Teller struct {
+	language string
+	recipe   sim.Recipe
+	protocol lab.Protocol
+	steps    []*step
+	nodes    map[uint64]belief // by number; only looked up
+	numbers  []uint64
+	acts     int // operations that stand in do lines, if there is no workload: all are told
+}
+
+// step is what happened from one caption or fault to the next.
+type step struct {
+	at       id.Time
+	captions []string
+	faults   []string
+	lines    []string
+	left     int // lines that did not fit
+	repeated map[string]int
+	acked    map[uint64]int
+	refusals []reason
+	unknown  int
+	reads    int
+	after    []belief // of every node at its end
+}
+
+type reason struct {
+	node  uint64
+	text  string
+	count int
+}
+
+// belief is what a node last said of itself.
+type belief struct {
+	node    uint64
+	role    string
+	epoch   uint64
+	leader  uint64
+	leads   bool
+	down    bool
+	log     uint64
+	decided uint64
+}
+
+// New returns a teller for a run. language is "en" or "zh": of the recipe's texts;
+// what the machines say is English.
+func New(r sim.Recipe, p lab.Protocol, language string) *Teller {
+	t := &Teller{language: language, recipe: r, protocol: p, nodes: map[uint64]belief{}}
+	t.numbers = r.Nodes()
+	slices.Sort(t.numbers)
+	for _, n := range t.numbers {
+		t.nodes[n] = belief{node: n, down: true}
+	}
+	t.steps = []*step{newStep(0)}
+	return t
+}
+
+func newStep(at id.Time) *step {
+	return &step{at: at, repeated: map[string]int{}, acked: map[uint64]int{}}
+}
+
+func (t *Teller) now() *step { return t.steps[len(t.steps)-1] }
+
+// begin begins a step, unless the present one has only begun.
+func (t *Teller) begin(at id.Time) *step {
+	s := t.now()
+	if s.at == at && len(s.lines) == 0 {
+		return s
+	}
+	t.close()
+	s = newStep(at)
+	t.steps = append(t.steps, s)
+	return s
+}
+
+func (t *Teller) close() {
+	s := t.now()
+	for _, n := range t.numbers {
+		s.after = append(s.after, t.nodes[n])
+	}
+}
+
+func field(e trace.Event, name string) trace.Field {
+	for _, f := range e.Fields {
+		if f.Name == name {
+			return f
+		}
+	}
+	return trace.Field{}
+}
+
+// Record takes one event.
+func (t *Teller) Record(e trace.Event) {
+	n := e.Node.Node
+	text := func(name string) string { return field(e, name).Text }
+	number := func(name string) uint64 { return field(e, name).Number }
+	b := t.nodes[n]
+	switch e.Kind {
+	case trace.Caption:
+		if l := text("language"); l == "" && t.language != "zh" || l == t.language {
+			s := t.begin(e.Time)
+			s.captions = append(s.captions, text("text"))
+		}
+	case trace.Fault:
+		t.fault(e)
+	case trace.Started:
+		b.down = false
+		if number("life") > 1 {
+			t.say(e, fmt.Sprintf("n%d starts again with %s on its disk", n, plural(number("records"), "record")))
+		}
+	case trace.Crashed:
+		b = belief{node: n, down: true}
+		t.say(e, fmt.Sprintf("n%d is down", n))
+	case trace.LostData:
+		t.say(e, fmt.Sprintf("n%d loses %s of its file %q that no fsync covered", n, plural(number("records"), "record"), text("file")))
+	case trace.RoleChanged:
+		b = t.role(e, b)
+	case trace.Held:
+		b.log = number("index")
+	case trace.Committed:
+		b.decided = number("index")
+	case trace.Truncated:
+		b.log = number("from") - 1
+		b.decided = min(b.decided, b.log)
+		t.say(e, fmt.Sprintf("n%d takes back %s of its log, from %d to %d", n, plural(number("last")-number("from")+1, "position"), number("from"), number("last")))
+	case trace.Fired:
+		t.say(e, fmt.Sprintf("n%d: %s", n, text("what")))
+	case trace.Noted:
+		t.say(e, fmt.Sprintf("n%d: %s%s", n, text("what"), particulars(e.Fields[1:])))
+	case trace.Requested:
+		if t.told(number("operation")) {
+			t.say(e, fmt.Sprintf("the client beside n%d asks n%d: %s (operation %d%s)", number("client"), n, text("verb"), number("operation"), again(number("try"))))
+		}
+	case trace.Answered:
+		t.answer(e)
+	case trace.Verdict:
+		t.verdict(e)
+	}
+	if n != 0 {
+		t.nodes[n] = b
+	}
+}
+
+func again(try uint64) string {
+	if try > 1 {
+		return fmt.Sprintf(", attempt %d", try)
+	}
+	return ""
+}
+
+func plural(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func particulars(fields []trace.Field) string {
+	var b strings.Builder
+	for _, f := range fields {
+		if f.Text != "" {
+			fmt.Fprintf(&b, " %s %s", f.Name, f.Text)
+		} else {
+			fmt.Fprintf(&b, " %s %d", f.Name, f.Number)
+		}
+	}
+	return b.String()
+}
+
+// told tells whether single operations are part of the story: when the recipe has
+// do lines and no workload.
+func (t *Teller) told(op uint64) bool {
+	if len(t.recipe.Acts) == 0 {
+		return false
+	}
+	for _, a := range t.recipe.Workload {
+		if a.Name == "clients" && a.Value == "0" {
+			return true
+		}
+	}
+	return false
+}
+
+// say adds a line, once or a few times per rule and node.
+func (t *Teller) say(e trace.Event, line string) {
+	s := t.now()
+	if e.Rule != "" {
+		line += "  [" + e.Rule + "]"
+	}
+	s.repeated[line]++
+	switch times := s.repeated[line]; {
+	case times > repeatedMax:
+		return
+	case times == repeatedMax:
+		line += " (and more of the same)"
+	}
+	if len(s.lines) >= stepLinesMax {
+		s.left++
+		return
+	}
+	s.lines = append(s.lines, fmt.Sprintf("%s  %s", Seconds(e.Time), line))
+}
+
+// fault begins a step of its own.
+func (t *Teller) fault(e trace.Event) {
+	s := t.begin(e.Time)
+	if what := field(e, "what").Text; what != "" {
+		s.faults = append(s.faults, "fault: "+strings.Join(strings.Fields(what)[2:], " "))
+	} else if what := field(e, "over").Text; what != "" {
+		s.faults = append(s.faults, "over: "+strings.Join(strings.Fields(what)[3:], " "))
+	} else if what := field(e, "void").Text; what != "" {
+		s.faults = append(s.faults, "nobody leads, so this falls on nobody: "+strings.Join(strings.Fields(what)[3:], " "))
+	}
+}
+
+// role tells a change of what a node believes.
+func (t *Teller) role(e trace.Event, old belief) belief {
+	b := old
+	b.role, b.epoch, b.leader = field(e, "role").Text, field(e, "epoch").Number, field(e, "leader").Number
+	b.leads = field(e, "leads").Number == 1
+	name := fmt.Sprintf("n%d", b.node)
+	epoch := ""
+	if b.epoch > 0 {
+		epoch = fmt.Sprintf(", epoch %d", b.epoch)
+	}
+	switch {
+	case b.leads && !old.leads:
+		t.say(e, fmt.Sprintf("%s leads (%s%s)", name, b.role, epoch))
+	case old.leads && !b.leads:
+		t.say(e, fmt.Sprintf("%s no longer leads: %s%s%s", name, b.role, epoch, following(b)))
+	case b.role != old.role:
+		t.say(e, fmt.Sprintf("%s is now %s%s%s", name, b.role, epoch, following(b)))
+	case b.leader != old.leader && b.leader != 0:
+		t.say(e, fmt.Sprintf("%s follows n%d%s", name, b.leader, epoch))
+	}
+	return b
+}
+
+func following(b belief) string {
+	if b.leader != 0 && b.leader != b.node {
+		return fmt.Sprintf(", follows n%d", b.leader)
+	}
+	return ""
+}
+
+// answer counts, and tells single operations.
+func (t *Teller) answer(e trace.Event) {
+	s := t.now()
+	outcome, why := field(e, "outcome").Text, field(e, "why").Text
+	op, verb := field(e, "operation").Number, field(e, "verb").Text
+	if t.told(op) {
+		line := fmt.Sprintf("n%d answers operation %d: %s", e.Node.Node, op, outcome)
+		if why != "" {
+			line += ": " + why
+		}
+		t.say(e, line)
+	}
+	switch {
+	case outcome == "answered" && verb == "write":
+		s.acked[e.Node.Node]++
+	case outcome == "answered":
+		s.reads++
+	case outcome == "unknown":
+		s.unknown++
+	case outcome == "refused":
+		for i := range s.refusals {
+			if s.refusals[i].node == e.Node.Node && s.refusals[i].text == why {
+				s.refusals[i].count++
+				return
+			}
+		}
+		if len(s.refusals) < 10*reasonsMax {
+			s.refusals = append(s.refusals, reason{e.Node.Node, why, 1})
+		}
+	}
+}
+
+// verdict tells what a checker saw the first time.
+func (t *Teller) verdict(e trace.Event) {
+	number := func(name string) uint64 { return field(e, name).Number }
+	n := e.Node.Node
+	switch field(e, "checker").Text {
+	case "same-epoch":
+		if e.Node.Node != 0 {
+			t.say(e, fmt.Sprintf("✗ n%d leads in epoch %d, and so does n%d", n, number("epoch"), number("other")))
+		}
+	case "two-leaders":
+		if n != 0 {
+			t.say(e, fmt.Sprintf("✗ n%d acknowledges writes while n%d does too", n, number("other")))
+		}
+	case "lost-worst":
+		if n != 0 {
+			t.say(e, fmt.Sprintf("✗ n%d begins to serve without %s that clients were told is safe", n, plural(number("lost"), "write")))
+		}
+	case "divergent":
+		if n != 0 {
+			t.say(e, fmt.Sprintf("✗ n%d decides operation %d at position %d, where n%d decided %d", n, number("operation"), number("index"), number("other"), number("theirs")))
+		}
+	case "stale":
+		if n != 0 {
+			t.say(e, fmt.Sprintf("✗ n%d answers a read without write %d, acknowledged before the read began", n, number("without")))
+		}
+	}
+}
+
+// Seconds prints a time in seconds with three digits, as 60.310 s.
+func Seconds(at id.Time) string {
+	ms := int64(at) / int64(id.Millisecond)
+	return fmt.Sprintf("%5d.%03d s", ms/1000, ms%1000)
+}
+
+// Span prints a span for people: 223 ms, 9.6 s.
+func Span(d id.Duration) string {
+	switch {
+	case d < id.Millisecond:
+		return "0"
+	case d < id.Second:
+		return fmt.Sprintf("%d ms", d/id.Millisecond)
+	case d < 100*id.Second:
+		return fmt.Sprintf("%d.%d s", d/id.Second, d%id.Second/(100*id.Millisecond))
+	}
+	return fmt.Sprintf("%d s", d/id.Second)
+}

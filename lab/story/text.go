@@ -1,0 +1,238 @@
+package story
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/lab"
+)
+
+// width is of a line of running text.
+const width = 96
+
+// Text is the whole story, when the run is over.
+func (t *Teller) Text(r lab.Result) string {
+	t.close()
+	var b strings.Builder
+	r0 := t.recipe
+	title := r0.Tell("title", t.language)
+	if title == "" {
+		title = "A recipe without a title"
+	}
+	fmt.Fprintf(&b, "%s\n%s, seed %d\n", title, t.name(), r0.Seed)
+	for _, s := range r0.Broken {
+		fmt.Fprintf(&b, "broken on purpose: %s%s\n", s, t.switchText(string(s)))
+	}
+	if about := r0.Tell("about", t.language); about != "" {
+		b.WriteString("\n" + wrap(about, "") + "\n")
+	}
+	for i, s := range t.steps {
+		t.step(&b, s, i == len(t.steps)-1, id.Time(r.Simulated))
+	}
+	b.WriteString("\nVerdicts\n")
+	for _, v := range Verdicts(t.protocol, r) {
+		fmt.Fprintf(&b, "  %s %s\n", v.Sign, v.Text)
+	}
+	if lesson := r0.Tell("lesson", t.language); lesson != "" && len(r0.Broken) == 0 {
+		b.WriteString("\n" + wrap(lesson, "") + "\n")
+	}
+	if source := r0.Tell("source", t.language); source != "" {
+		b.WriteString("\n" + wrap("Source: "+source, "") + "\n")
+	}
+	return b.String()
+}
+
+func (t *Teller) name() string {
+	title := t.protocol.Title
+	if t.language == "zh" && t.protocol.Chinese != "" {
+		title = t.protocol.Chinese
+	}
+	return fmt.Sprintf("%s (%s)", title, t.protocol.Name)
+}
+
+func (t *Teller) switchText(name string) string {
+	for _, s := range t.protocol.Switches {
+		if string(s.Name) == name {
+			return ": " + s.What
+		}
+	}
+	return ""
+}
+
+// step prints one step: captions and faults, what happened, the sums, beliefs.
+func (t *Teller) step(b *strings.Builder, s *step, last bool, end id.Time) {
+	if len(s.captions)+len(s.faults)+len(s.lines) == 0 && s.at != 0 {
+		return
+	}
+	b.WriteString("\n")
+	for _, f := range s.faults {
+		fmt.Fprintf(b, "%s  ⚡ %s\n", Seconds(s.at), f)
+	}
+	for _, c := range s.captions {
+		fmt.Fprintf(b, "%s  ▌ %s\n", Seconds(s.at), strings.TrimPrefix(wrap(c, "             ▌ "), "             ▌ "))
+	}
+	for _, line := range s.lines {
+		fmt.Fprintf(b, "%s\n", line)
+	}
+	if s.left > 0 {
+		fmt.Fprintf(b, "             … and %d lines more; --trace has them all\n", s.left)
+	}
+	t.sums(b, s)
+	if len(s.after) > 0 {
+		fmt.Fprintf(b, "             who believes what: %s\n", strings.TrimPrefix(wrap(Beliefs(s.after), "                                "), "                                "))
+	}
+}
+
+// sums tells what was answered and refused, and why.
+func (t *Teller) sums(b *strings.Builder, s *step) {
+	var parts []string
+	for _, n := range t.numbers {
+		if count := s.acked[n]; count > 0 {
+			parts = append(parts, fmt.Sprintf("n%d acknowledges %s", n, plural(uint64(count), "write")))
+		}
+	}
+	if s.reads > 0 {
+		parts = append(parts, plural(uint64(s.reads), "read")+" answered")
+	}
+	if s.unknown > 0 {
+		parts = append(parts, plural(uint64(s.unknown), "request")+" with an unknown outcome")
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(b, "             clients: %s\n", strings.Join(parts, "; "))
+	}
+	slices.SortStableFunc(s.refusals, func(x, y reason) int { return y.count - x.count })
+	for i, r := range s.refusals {
+		if i == reasonsMax {
+			rest := 0
+			for _, x := range s.refusals[i:] {
+				rest += x.count
+			}
+			fmt.Fprintf(b, "             refused: %d more, for other reasons\n", rest)
+			break
+		}
+		fmt.Fprintf(b, "             refused: n%d, %s: %s\n", r.node, times(r.count), r.text)
+	}
+}
+
+func times(n int) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// Beliefs says in one line who takes whom for the leader.
+func Beliefs(list []belief) string {
+	var parts []string
+	for _, b := range list {
+		epoch := ""
+		if b.epoch > 0 {
+			epoch = fmt.Sprintf(" in %d", b.epoch)
+		}
+		switch {
+		case b.down:
+			parts = append(parts, fmt.Sprintf("n%d is down", b.node))
+		case b.leads:
+			parts = append(parts, fmt.Sprintf("n%d: I lead%s", b.node, epoch))
+		case b.leader != 0:
+			parts = append(parts, fmt.Sprintf("n%d: n%d leads%s", b.node, b.leader, epoch))
+		default:
+			parts = append(parts, fmt.Sprintf("n%d: nobody leads, I am %s%s", b.node, b.role, epoch))
+		}
+	}
+	return strings.Join(parts, " · ")
+}
+
+// wrap breaks a text into lines; behind the first each begins with indent. Texts
+// without spaces (Chinese) break anywhere.
+func wrap(text, indent string) string {
+	var b strings.Builder
+	column := 0
+	b.WriteString(indent)
+	for _, word := range strings.SplitAfter(text, " ") {
+		w := 0
+		for _, r := range word {
+			w += cells(r)
+		}
+		if column > 0 && column+w > width && w <= width {
+			b.WriteString("\n" + indent)
+			column = 0
+		}
+		for _, r := range word {
+			if column >= width {
+				b.WriteString("\n" + indent)
+				column = 0
+			}
+			b.WriteRune(r)
+			column += cells(r)
+		}
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// cells is how wide a character stands in a terminal.
+func cells(r rune) int {
+	if r >= 0x1100 {
+		return 2
+	}
+	return 1
+}
+
+// Verdict is what one checker says of a run.
+type Verdict struct {
+	Checker string `json:"checker"` // C1 … C7, or what was measured
+	Sign    string `json:"sign"`    // ✓ kept, ✗ broken, – means nothing here, · a figure
+	Text    string `json:"text"`
+}
+
+// Verdicts are all checkers' words on a run.
+func Verdicts(p lab.Protocol, r lab.Result) []Verdict {
+	m := r.Measures
+	var list []Verdict
+	judge := func(checker string, applies bool, bad int, kept, broken string) {
+		switch {
+		case !applies:
+			list = append(list, Verdict{checker, "–", checker + " " + kept + ": means nothing here"})
+		case bad == 0:
+			list = append(list, Verdict{checker, "✓", checker + " " + kept})
+		default:
+			list = append(list, Verdict{checker, "✗", checker + " " + fmt.Sprintf(broken, bad)})
+		}
+	}
+	judge("C1", p.Epochs, m.SameEpoch, "no epoch had two leaders", "in %d epochs two nodes led")
+	judge("C2", !p.Leaderless, m.TwoLeaders, "never did two leaders acknowledge writes at once", "%d writes were acknowledged by one leader while another acknowledged too")
+	judge("C3", true, m.Lost, fmt.Sprintf("no acknowledged write is lost (of %d)", m.Acked), "%d acknowledged writes are lost")
+	if m.LostWorst > m.Lost {
+		list = append(list, Verdict{"C3", "✗", fmt.Sprintf("C3 for a while %d acknowledged writes were missing from a serving leader", m.LostWorst)})
+	}
+	judge("C4", true, m.Divergent, "nowhere did two nodes decide different operations", "at %d positions two nodes decided different operations")
+	judge("C5", true, m.Stale, "no read was stale", "%d reads missed a write acknowledged before")
+	judge("", true, m.Twice, "no operation took effect twice", "%d operations took effect twice")
+	figure := func(text string) { list = append(list, Verdict{"", "·", text}) }
+	if m.Recovery > 0 {
+		figure("C6 from the fault to the next leader's first acknowledgement: " + Span(m.Recovery))
+	}
+	if !p.Leaderless {
+		figure(fmt.Sprintf("C7 changes of leader: %d", m.Changes))
+	}
+	figure("longest without an acknowledged write: " + Span(m.Gap))
+	figure(fmt.Sprintf("operations: %d, of them %d writes acknowledged, %d refused, %d of unknown outcome", m.Operations, m.Acked, m.Refused, m.Unknown))
+	if m.Acked > 0 {
+		figure(fmt.Sprintf("per acknowledged write: %s messages, %s bytes, %s fsyncs", tenths(m.Messages, m.Acked), tenths(m.Bytes, m.Acked), tenths(m.Syncs, m.Acked)))
+	}
+	for i := range list {
+		list[i].Text = strings.TrimSpace(list[i].Text)
+	}
+	return list
+}
+
+// tenths prints a/b with one digit behind the point.
+func tenths(a, b int) string {
+	x := (a*10 + b/2) / b
+	return fmt.Sprintf("%d.%d", x/10, x%10)
+}
