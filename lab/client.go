@@ -52,11 +52,11 @@ type reply struct {
 }
 
 const (
-	patience = id.Second           // without an answer a client looks elsewhere
-	pauseTry = 20 * id.Millisecond // between two attempts
-	openMax  = 400                 // operations a client waits for; beyond, it begins none
-	stagger  = 7 * id.Millisecond  // between the clients' rhythms
-	triesMax = 2                   // per node and operation
+	patience = 250 * id.Millisecond // without an answer a client looks elsewhere
+	pauseTry = 20 * id.Millisecond  // between two attempts
+	openMax  = 400                  // operations a client waits for; beyond, it begins none
+	stagger  = 7 * id.Millisecond   // between the clients' rhythms
+	triesMax = 2                    // per node and operation
 )
 
 func newClient(r *run, home Node, i int) *client { return &client{r: r, home: home, target: home} }

@@ -246,7 +246,7 @@ func TestTriggers(t *testing.T) {
 
 // A paused node does nothing, then everything that waited, in order.
 func TestAPausedNodeGoesOnWhereItWas(t *testing.T) {
-	r := runFixed(t, "length 10s\nworkload clients 0\ndo 1s n1 write\ndo 2s n1 write\nfault 500ms 5s pause n1\n")
+	r := runFixed(t, "length 10s\nworkload clients 0\ndo 1s n2 write\ndo 2s n2 write\nfault 500ms 5s pause n1\n")
 	if s := r.Final[0]; s.Length != 2 || s.Ops[0] != 1 || s.Ops[1] != 2 {
 		t.Errorf("%+v", s)
 	}

@@ -58,17 +58,18 @@ func (l *Log) Append(e Entry) int {
 	return len(l.entries)
 }
 
-// Set replaces the entry at a position, or adds it right behind the last.
+// Set replaces the entry at a position, or adds it right behind the last. Another
+// Kind of the same entry is a remark and no change of what is held.
 func (l *Log) Set(position int, e Entry) {
 	assert.That(position >= 1 && position <= len(l.entries)+1, "position %d of a log of %d", position, len(l.entries))
 	if position == len(l.entries)+1 {
 		l.Append(e)
 		return
 	}
-	if l.entries[position-1] != e {
+	if old := l.entries[position-1]; old.Op != e.Op || old.Epoch != e.Epoch {
 		l.touch(position - 1)
-		l.entries[position-1] = e
 	}
+	l.entries[position-1] = e
 }
 
 // Truncate takes everything behind a position away, decided or not.

@@ -215,9 +215,14 @@ func (r *run) start() error {
 		r.nodes = append(r.nodes, newNode(r, number))
 	}
 	for _, c := range r.recipe.Captions {
-		r.world.At(c.At, func() {
+		tell := func() {
 			r.world.Emit(trace.Event{Kind: trace.Caption, Fields: []trace.Field{trace.Text("text", c.Text), trace.Text("language", c.Language)}})
-		})
+		}
+		if c.At == 0 {
+			tell() // before the nodes start
+		} else {
+			r.world.At(c.At, tell)
+		}
 	}
 	all := r.recipe.Nodes()
 	slices.Sort(all)

@@ -21,10 +21,9 @@ import (
 
 // Bounds of a story: lines per step, and lines of one rule at one node in a step.
 const (
-	stepLinesMax  = 60
-	repeatedMax   = 3
-	reasonsMax    = 6
-	believeMemory = 16
+	stepLinesMax = 60
+	repeatedMax  = 2
+	reasonsMax   = 6
 )
 
 // Teller collects a run's events.
@@ -43,7 +42,7 @@ type step struct {
 	at       id.Time
 	captions []string
 	faults   []string
-	lines    []string
+	lines    []told
 	left     int // lines that did not fit
 	repeated map[string]int
 	acked    map[uint64]int
@@ -53,8 +52,32 @@ type step struct {
 	after    []belief // of every node at its end
 }
 
+// told is one line: the same thing, said of nodes that did it at about the same
+// time.
+type told struct {
+	at    id.Time
+	nodes []uint64 // empty: the text says of whom
+	text  string
+	more  bool // it happens again and again
+}
+
+func (l told) String() string {
+	text := l.text
+	if l.more {
+		text += " (and again)"
+	}
+	if len(l.nodes) > 0 {
+		var names []string
+		for _, n := range l.nodes {
+			names = append(names, fmt.Sprintf("n%d", n))
+		}
+		text = strings.Join(names, " ") + ": " + text
+	}
+	return Seconds(l.at) + "  " + text
+}
+
 type reason struct {
-	node  uint64
+	nodes []uint64 // who refused so
 	text  string
 	count int
 }
@@ -153,7 +176,7 @@ func (t *Teller) Record(e trace.Event) {
 		b.decided = min(b.decided, b.log)
 		t.say(e, fmt.Sprintf("n%d takes back %s of its log, from %d to %d", n, plural(number("last")-number("from")+1, "position"), number("from"), number("last")))
 	case trace.Fired:
-		t.say(e, fmt.Sprintf("n%d: %s", n, text("what")))
+		t.sayOf(e, text("what"))
 	case trace.Noted:
 		t.say(e, fmt.Sprintf("n%d: %s%s", n, text("what"), particulars(e.Fields[1:])))
 	case trace.Requested:
@@ -210,24 +233,65 @@ func (t *Teller) told(op uint64) bool {
 	return false
 }
 
-// say adds a line, once or a few times per rule and node.
+// together is how close in time nodes do the same to be named in one line.
+const together = 30 * id.Millisecond
+
+// sayOf says what the event's node did, once or a few times.
+func (t *Teller) sayOf(e trace.Event, what string) {
+	s, n := t.now(), e.Node.Node
+	if e.Rule != "" {
+		what += "  [" + e.Rule + "]"
+	}
+	for i := len(s.lines) - 1; i >= 0 && e.Time.Sub(s.lines[i].at) <= together; i-- {
+		if l := &s.lines[i]; l.text == what && len(l.nodes) > 0 && !slices.Contains(l.nodes, n) {
+			l.nodes = append(l.nodes, n)
+			slices.Sort(l.nodes)
+			return
+		}
+	}
+	key := fmt.Sprintf("n%d %s", n, what)
+	s.repeated[key]++
+	switch times := s.repeated[key]; {
+	case times > repeatedMax:
+		for i := range s.lines {
+			if l := &s.lines[i]; l.text == what && slices.Contains(l.nodes, n) {
+				l.more = true
+			}
+		}
+	default:
+		s.add(told{at: e.Time, nodes: []uint64{n}, text: what})
+	}
+}
+
+// say adds a line that names its nodes itself.
 func (t *Teller) say(e trace.Event, line string) {
 	s := t.now()
 	if e.Rule != "" {
 		line += "  [" + e.Rule + "]"
 	}
-	s.repeated[line]++
-	switch times := s.repeated[line]; {
-	case times > repeatedMax:
-		return
-	case times == repeatedMax:
-		line += " (and more of the same)"
+	if s.repeated[line]++; s.repeated[line] <= repeatedMax {
+		s.add(told{at: e.Time, text: line})
 	}
+}
+
+func (s *step) add(l told) {
 	if len(s.lines) >= stepLinesMax {
 		s.left++
 		return
 	}
-	s.lines = append(s.lines, fmt.Sprintf("%s  %s", Seconds(e.Time), line))
+	s.lines = append(s.lines, l)
+}
+
+// saidJust tells whether the last lines give the reason why the node changed: then
+// the change itself needs no line.
+func (t *Teller) saidJust(e trace.Event) bool {
+	s := t.now()
+	for i := len(s.lines) - 1; i >= 0 && e.Time.Sub(s.lines[i].at) <= together; i-- {
+		if slices.Contains(s.lines[i].nodes, e.Node.Node) && e.Rule != "" && strings.HasSuffix(s.lines[i].text, "["+e.Rule+"]") {
+			return true
+		}
+	}
+	return false
 }
 
 // fault begins a step of its own.
@@ -257,6 +321,7 @@ func (t *Teller) role(e trace.Event, old belief) belief {
 		t.say(e, fmt.Sprintf("%s leads (%s%s)", name, b.role, epoch))
 	case old.leads && !b.leads:
 		t.say(e, fmt.Sprintf("%s no longer leads: %s%s%s", name, b.role, epoch, following(b)))
+	case t.saidJust(e) || old.role == "":
 	case b.role != old.role:
 		t.say(e, fmt.Sprintf("%s is now %s%s%s", name, b.role, epoch, following(b)))
 	case b.leader != old.leader && b.leader != 0:
@@ -293,13 +358,16 @@ func (t *Teller) answer(e trace.Event) {
 		s.unknown++
 	case outcome == "refused":
 		for i := range s.refusals {
-			if s.refusals[i].node == e.Node.Node && s.refusals[i].text == why {
-				s.refusals[i].count++
+			if x := &s.refusals[i]; x.text == why {
+				if x.count++; !slices.Contains(x.nodes, e.Node.Node) {
+					x.nodes = append(x.nodes, e.Node.Node)
+					slices.Sort(x.nodes)
+				}
 				return
 			}
 		}
 		if len(s.refusals) < 10*reasonsMax {
-			s.refusals = append(s.refusals, reason{e.Node.Node, why, 1})
+			s.refusals = append(s.refusals, reason{[]uint64{e.Node.Node}, why, 1})
 		}
 	}
 }

@@ -73,8 +73,8 @@ func (t *Teller) step(b *strings.Builder, s *step, last bool, end id.Time) {
 	for _, c := range s.captions {
 		fmt.Fprintf(b, "%s  ▌ %s\n", Seconds(s.at), strings.TrimPrefix(wrap(c, "             ▌ "), "             ▌ "))
 	}
-	for _, line := range s.lines {
-		fmt.Fprintf(b, "%s\n", line)
+	for _, l := range s.lines {
+		fmt.Fprintf(b, "%s\n", l)
 	}
 	if s.left > 0 {
 		fmt.Fprintf(b, "             … and %d lines more; --trace has them all\n", s.left)
@@ -112,8 +112,16 @@ func (t *Teller) sums(b *strings.Builder, s *step) {
 			fmt.Fprintf(b, "             refused: %d more, for other reasons\n", rest)
 			break
 		}
-		fmt.Fprintf(b, "             refused: n%d, %s: %s\n", r.node, times(r.count), r.text)
+		fmt.Fprintf(b, "             refused: %s, %s: %s\n", r.who(), times(r.count), r.text)
 	}
+}
+
+func (r reason) who() string {
+	var names []string
+	for _, n := range r.nodes {
+		names = append(names, fmt.Sprintf("n%d", n))
+	}
+	return strings.Join(names, " ")
 }
 
 func times(n int) string {
