@@ -62,6 +62,7 @@ type Options struct {
 
 	// As in production's raft.Config; zero: its defaults.
 	Heartbeat, ElectionMin, ElectionMax, DiskStall id.Duration
+	MessageBytes                                   int
 
 	Broken []faults.Switch // internal/faults' and this package's own
 }
@@ -101,7 +102,7 @@ func NewCore(c lab.Config, o Options) *Core {
 		o.File = "raft"
 	}
 	k := &Core{o: o, self: c.Self, life: c.Life, log: lab.NewLog()}
-	k.pins.init(c.Directory, k.broken(NoPin))
+	k.pins.init(c.Self, c.Directory, k.broken(NoPin))
 	var on []faults.Switch
 	for _, s := range o.Broken {
 		if slices.Contains(faults.All, s) {
@@ -127,7 +128,7 @@ func (c *Core) config(seed uint64) production.Config {
 	if o.DiskStall == 0 && o.ElectionMax > 2*id.Second {
 		o.DiskStall = o.ElectionMax // as the library does: it may not be shorter
 	}
-	return production.Config{Seed: seed, Heartbeat: o.Heartbeat, ElectionMin: o.ElectionMin, ElectionMax: o.ElectionMax, DiskStall: o.DiskStall}
+	return production.Config{Seed: seed, Heartbeat: o.Heartbeat, ElectionMin: o.ElectionMin, ElectionMax: o.ElectionMax, DiskStall: o.DiskStall, MessageBytes: o.MessageBytes}
 }
 
 func (c *Core) broken(s faults.Switch) bool { return slices.Contains(c.o.Broken, s) }
@@ -141,8 +142,11 @@ func (c *Core) Step(t *lab.Turn, e lab.Event) {
 	case lab.Started:
 		c.start(t, e.Files[c.o.File])
 	case lab.Received:
-		if m, ok := e.Message.(Message); ok {
+		switch m := e.Message.(type) {
+		case Message:
 			c.receive(t, e.From, m)
+		case Refusal:
+			c.refused(t, e.From)
 		}
 	case lab.Durable:
 		c.durable(t, e.Token)
@@ -219,6 +223,9 @@ func (c *Core) Change(t *lab.Turn, ch membership.Change) Ticket {
 func (c *Core) Transfer(t *lab.Turn, to lab.Node) Ticket {
 	return c.ask(t, func(h host.ClientID) host.Event { return host.Transfer{Group: theGroup, Client: h, To: node(to)} })
 }
+
+// Campaign lets the node stand for election, if it may.
+func (c *Core) Campaign(t *lab.Turn) { c.pass(t, host.Campaign{Group: theGroup}) }
 
 func (c *Core) ask(t *lab.Turn, event func(host.ClientID) host.Event) Ticket {
 	c.ticket++

@@ -43,7 +43,9 @@ func (c *Core) do(t *lab.Turn, e host.Effect) {
 		c.persist(t, e)
 	case host.Send:
 		c.sent(t, e)
-		t.Send(e.To.Node, c.seal(e.To, e.Message))
+		if c.connected(t, e.To.Node) {
+			t.Send(e.To.Node, c.seal(e.To, e.Message))
+		}
 	case host.Load:
 		last := min(e.To, id.Index(len(c.entries))+1)
 		c.next = append(c.next, host.Loaded{Load: e, Entries: slices.Clone(c.entries[e.From-1 : last-1])})
@@ -117,7 +119,7 @@ func (c *Core) hold(entries []production.Entry) {
 	}
 	at := int(entries[0].Index)
 	assert.That(at <= len(c.entries)+1, "entry %d behind a log of %d", at, len(c.entries))
-	c.entries = append(c.entries[:at-1:at-1], entries...)
+	c.entries = append(c.entries[:at-1], entries...) // nobody else holds this slice
 	c.log.Truncate(at - 1)
 	for _, e := range entries {
 		c.log.Append(c.entry(e, false))

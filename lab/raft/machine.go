@@ -62,8 +62,8 @@ func (m *machine) take(t *lab.Turn, r lab.Request) {
 		m.propose(t, r, amount)
 	case "read", "balance":
 		m.asked[c.Read(t)] = r
-	case "stale":
-		t.Serve(r, m.core.log.Decided())
+	case "stale", "campaign":
+		m.here(t, r, lab.Node(amount))
 	case "transfer":
 		m.asked[c.Transfer(t, lab.Node(amount))] = r
 	default:
@@ -73,6 +73,21 @@ func (m *machine) take(t *lab.Turn, r lab.Request) {
 			return
 		}
 		m.asked[c.Change(t, change)] = r
+	}
+}
+
+// here takes what is asked of one node and no other: the one behind the verb, else
+// whoever is asked.
+func (m *machine) here(t *lab.Turn, r lab.Request, at lab.Node) {
+	c := m.core
+	switch {
+	case at != 0 && at != c.self:
+		t.Refuse(r, at, fmt.Sprintf("that is for n%d to do", at))
+	case r.Verb == "campaign":
+		c.Campaign(t)
+		t.Tell(r, "it stands for election if it may")
+	default:
+		t.Serve(r, c.log.Decided())
 	}
 }
 
@@ -166,13 +181,13 @@ func argument(r lab.Request) (int64, error) {
 			}
 		}
 		return 0, fmt.Errorf("%s needs an amount, as in: do 5s n1 %s 100", r.Verb, r.Verb)
-	case "transfer":
+	case "transfer", "campaign", "stale":
 		if len(r.Args) == 0 {
 			return 0, nil
 		}
 		n, ok := nodeOf(r.Args[0])
 		if !ok || len(r.Args) > 1 {
-			return 0, fmt.Errorf("transfer needs a node or nothing, as in: do 5s n1 transfer n2")
+			return 0, fmt.Errorf("%s takes a node or nothing, as in: do 5s n1 %s n2", r.Verb, r.Verb)
 		}
 		return int64(n), nil
 	}
@@ -191,7 +206,7 @@ func changeOf(r lab.Request) (membership.Change, error) {
 		"promote": membership.Promote, "demote": membership.Demote, "remove": membership.Remove,
 	}[r.Verb]
 	if !ok {
-		return membership.Change{}, fmt.Errorf("raft knows no %q; it knows write, read, stale, deposit, withdraw, balance, transfer, add-learner, add-voter, promote, demote, remove", r.Verb)
+		return membership.Change{}, fmt.Errorf("raft knows no %q; it knows write, read, stale, deposit, withdraw, balance, campaign, transfer, add-learner, add-voter, promote, demote, remove", r.Verb)
 	}
 	var ch membership.Change
 	for _, word := range r.Args {

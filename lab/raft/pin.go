@@ -10,6 +10,7 @@ import (
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/membership"
 	production "github.com/quorate/quorate/raft"
+	"github.com/quorate/quorate/trace"
 )
 
 // Data directories are pinned as in production (DESIGN 14, pin.go and
@@ -27,19 +28,43 @@ type pins struct {
 	off    bool                        // broken: NoPin
 	known  map[lab.Node]id.DirectoryID // as they came; only looked up
 	told   []lab.Node                  // refused before, in this life
+	shut   map[lab.Node]id.Time        // who refused this node: no message before; only looked up
 	first  bool                        // leader: nothing was tried in this office yet
 	tryAt  id.Time                     // leader: when to try at the latest
 	ticket Ticket                      // the change under way
 }
 
+// Refusal is the answer to a handshake with the wrong directory: there is no
+// connection.
+type Refusal struct{}
+
+// Name is the message's.
+func (Refusal) Name() string { return "Refusal" }
+
+// Fields are none.
+func (Refusal) Fields() []trace.Field { return nil }
+
+// redial is how long a refused node waits before it tries to connect again.
+const redial = id.Second
+
+// refused takes a refusal: nothing goes there for a while, as without a connection.
+func (c *Core) refused(t *lab.Turn, by lab.Node) {
+	c.pins.shut[by] = t.Now.Add(redial)
+	c.pass(t, host.Unreachable{Node: node(by)})
+}
+
+// connected tells whether a message can be sent.
+func (c *Core) connected(t *lab.Turn, to lab.Node) bool { return t.Now >= c.pins.shut[to] }
+
 // pinRetry is how long the leader waits for members that did not speak yet, and
 // before it tries a change again. As in production.
 const pinRetry = id.Second
 
-func (p *pins) init(directory uint64, off bool) {
-	p.off, p.known, p.first, p.tryAt = off, map[lab.Node]id.DirectoryID{}, true, id.Never
+func (p *pins) init(self lab.Node, directory uint64, off bool) {
+	p.off, p.first, p.tryAt = off, true, id.Never
+	p.known, p.shut = map[lab.Node]id.DirectoryID{}, map[lab.Node]id.Time{}
 	binary.BigEndian.PutUint64(p.own[:8], directory)
-	p.own[15] = 1 // never the zero id, which means "unknown"
+	p.own[15] = byte(self) // every disk's first is 1; and never the zero id, which means "unknown"
 }
 
 // pinOf is the directory that the configuration in force knows a member by.
@@ -56,17 +81,19 @@ func (c *Core) admits(t *lab.Turn, from lab.Node, m Message) bool {
 	pinned := c.pinOf(node(from))
 	switch {
 	case pinned != id.DirectoryID{} && pinned != m.From:
-		c.refuseOnce(t, from, fmt.Sprintf("n%d comes with another data directory than the cluster knows it with: it is not let in under its old name", from))
+		c.refuse(t, from, fmt.Sprintf("n%d comes with another data directory than the cluster knows it with: it is not let in under its old name", from))
 		return false
 	case m.To != id.DirectoryID{} && m.To != c.pins.own:
-		c.refuseOnce(t, from, fmt.Sprintf("n%d knows this node by another data directory, the one it has lost, and does not talk to it", from))
+		c.refuse(t, from, fmt.Sprintf("n%d knows this node by another data directory, the one it has lost, and does not talk to it", from))
 		return false
 	}
 	c.pins.known[from] = m.From
 	return true
 }
 
-func (c *Core) refuseOnce(t *lab.Turn, from lab.Node, what string) {
+// refuse answers as a handshake does, and tells the story once per peer.
+func (c *Core) refuse(t *lab.Turn, from lab.Node, what string) {
+	t.Send(from, Refusal{})
 	if slices.Contains(c.pins.told, from) {
 		return
 	}

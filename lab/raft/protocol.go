@@ -42,7 +42,9 @@ func newMachine(c lab.Config, d timing) *machine {
 		Heartbeat:   s.Duration("heartbeat", d.heartbeat, millisecond, 2*id.Second),
 		ElectionMin: s.Duration("election-min", d.shortest, 5*millisecond, 10*id.Second),
 		ElectionMax: s.Duration("election-max", d.longest, 8*millisecond, 20*id.Second),
-		Broken:      c.BrokenRules(),
+		// 1: one entry a message, for stories that stop between two entries.
+		MessageBytes: int(s.Int("message-bytes", 1<<20, 1, 1<<24)),
+		Broken:       c.BrokenRules(),
 	}
 	for i, b := range o.Broken {
 		if b == noOwnTerm {
