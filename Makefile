@@ -34,6 +34,7 @@ check: ## everything that must be green before a change lands (under 15 minutes 
 	@$(step) "tests, and what of the mission they show" $(MAKE) mission
 	@$(step) "200 simulator seeds" $(MAKE) seeds
 	@$(step) "the same 500 requests to quorate and etcd" $(MAKE) compare REQUESTS=500
+	@$(step) "the lab's hashes, natively and under js/wasm" $(MAKE) labhash
 	@$(step) "modules of their own: $(MODULES)" $(MAKE) modules
 	@$(step) "race detector" $(MAKE) race
 	@printf '\nall green\n'
@@ -59,6 +60,16 @@ wasm: ## build the pure packages for the browser
 .PHONY: mission
 mission: ## run the tests and list what shows each behaviour of docs/MISSION.md
 	go run ./internal/mission -owner foundation
+
+.PHONY: labhash
+labhash: ## the lab's runs natively and under js/wasm: the same hashes (needs Node.js)
+	@command -v node >/dev/null || { echo "running js/wasm needs Node.js: install nodejs"; exit 1; }
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	go run ./internal/labhash >"$$dir/native"; \
+	GOOS=js GOARCH=wasm go build -o "$$dir/labhash.wasm" ./internal/labhash; \
+	node "$$(go env GOROOT)/lib/wasm/wasm_exec_node.js" "$$dir/labhash.wasm" >"$$dir/wasm"; \
+	diff "$$dir/native" "$$dir/wasm"; \
+	echo "$$(wc -l <"$$dir/native") runs, the same hashes natively and under js/wasm"
 
 .PHONY: modules
 modules: ## vet and test the modules of their own

@@ -103,6 +103,7 @@ var table = []place{
 	{path: "examples/...", layer: beside, uses: []string{".", "rsm", "membership"}, promise: "programs of others: the public face and nothing inside"},
 	{path: "e2e", layer: service, promise: "the binary as its users meet it: real processes, tests only"},
 	{path: "internal/planted", layer: beside, uses: []string{"sim", "sim/cluster"}, promise: "the oracles, tried on broken rules"},
+	{path: "internal/labhash", layer: beside, uses: []string{"lab", "lab/family", "lab/recipes"}, promise: "the lab's hashes, here and in a browser"},
 	{path: "internal/arch", layer: beside, promise: "this test"},
 	{path: "internal/mission", layer: beside, promise: "which behaviour is shown by which test"},
 }

@@ -21,7 +21,7 @@ type claims struct {
 	anchors  map[int]string // M21 → docs/GLOSSARY.md#M21
 }
 
-// story is a file under testdata with a mission line.
+// story is a file with a mission line: one under testdata, or a recipe.
 type story struct {
 	pkg, file string
 	numbers   []int
@@ -35,6 +35,7 @@ var (
 	number      = regexp.MustCompile(`(^|[^A-Za-z])M([1-9][0-9]*)([^0-9A-Za-z]|$)`)
 	inName      = regexp.MustCompile(`(^|[^A-Z])M([1-9][0-9]*)`)
 	missionLine = regexp.MustCompile(`(?m)^\W*mission:(.*)$`)
+	recipeLine  = regexp.MustCompile(`(?m)^mission (.*)$`)
 	anchor      = regexp.MustCompile(`<a id="M([1-9][0-9]*)"></a>`)
 )
 
@@ -75,7 +76,7 @@ func readClaims(root fs.FS) (*claims, error) {
 			return nil
 		case strings.HasSuffix(name, "_test.go"):
 			return c.testFile(root, name)
-		case strings.Contains(name, "testdata/") && !strings.Contains(name, "testdata/fuzz/"):
+		case strings.Contains(name, "testdata/") && !strings.Contains(name, "testdata/fuzz/"), strings.HasSuffix(name, ".recipe"):
 			return c.storyFile(root, name)
 		case strings.HasPrefix(name, "docs/") && strings.HasSuffix(name, ".md"):
 			return c.page(root, name)
@@ -104,6 +105,10 @@ func (c *claims) testFile(root fs.FS, name string) error {
 	return nil
 }
 
+// recipesRunIn is the package whose test runs every recipe of lab/recipes, each as
+// a subtest of its name.
+const recipesRunIn = "lab/family"
+
 // storyBytesMax: stories and recipes are short; golden files need no look.
 const storyBytesMax = 64 << 10
 
@@ -116,8 +121,16 @@ func (c *claims) storyFile(root fs.FS, name string) error {
 	for _, m := range missionLine.FindAllStringSubmatch(string(text), -1) {
 		numbers = append(numbers, numbersIn(m[1])...)
 	}
+	for _, m := range recipeLine.FindAllStringSubmatch(string(text), -1) {
+		if strings.HasSuffix(name, ".recipe") {
+			numbers = append(numbers, numbersIn(m[1])...)
+		}
+	}
 	if numbers != nil {
-		pkg, file, _ := strings.Cut(name, "/testdata/")
+		pkg, file, ok := strings.Cut(name, "/testdata/")
+		if !ok { // the lab's, which know nobody who runs them
+			pkg, file = recipesRunIn, name
+		}
 		c.stories = append(c.stories, story{pkg, path.Base(file), numbers})
 	}
 	return nil
