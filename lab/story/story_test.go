@@ -1,0 +1,134 @@
+package story_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/lab"
+	"github.com/quorate/quorate/lab/family"
+	"github.com/quorate/quorate/lab/story"
+	"github.com/quorate/quorate/trace"
+)
+
+func tell(t *testing.T, name, protocol, language string) (string, lab.Result) {
+	t.Helper()
+	r, p, err := family.Load(name, protocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller := story.New(r, p, language)
+	result, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Record: teller.Record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return teller.Text(result), result
+}
+
+// A story has its title, its captions in order, who leads, why, who was refused and
+// why, what everybody believes after every step, and all verdicts.
+func TestAStoryHasWhatAReaderNeeds(t *testing.T) {
+	text, _ := tell(t, "f2", "raft", "en")
+	at := 0
+	for _, want := range []string{
+		"F2: the leader is cut off with one other\n", "(raft), seed 1\n", "The network splits: the leader and one node on one side",
+		"▌ Five nodes start; n5 ranks highest", "n5 leads (leader, epoch 1)", "who believes what: n1: n5 leads in 1",
+		"   60.000 s  ⚡ fault: 60s split n5,n4/n3,n2,n1", "▌ The network splits", "n5 no longer leads", "refused: ", " not the leader",
+		"⚡ over: split n5,n4/n3,n2,n1", "takes back",
+		"Verdicts", "✓ C1 no epoch had two leaders", "✓ C3 no acknowledged write is lost", "· C7 changes of leader: 1",
+	} {
+		i := strings.Index(text[at:], want)
+		if i < 0 {
+			t.Fatalf("no %q behind\n%s", want, text[:at])
+		}
+		at += i
+	}
+	for _, line := range strings.Split(text, "\n") {
+		if n := len([]rune(line)); n > 240 {
+			t.Errorf("a line of %d characters: %s", n, line)
+		}
+	}
+}
+
+// The same story in Chinese has the recipe's Chinese texts and none of its English
+// ones.
+func TestAStoryInChinese(t *testing.T) {
+	text, _ := tell(t, "f2", "raft", "zh")
+	if !strings.Contains(text, "F2：领导者与另一节点被隔开") || !strings.Contains(text, "分裂愈合。") || strings.Contains(text, "The split heals") {
+		t.Error(text)
+	}
+}
+
+// What a checker saw stands where it happened, and among the verdicts.
+func TestAStoryTellsWhatWentWrong(t *testing.T) {
+	text, r := tell(t, "f2", "bully/plain", "en")
+	for _, want := range []string{"acknowledges writes while n", "that clients were told is safe", "✗ C2 ", "✗ C3 "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if r.Measures.Lost == 0 {
+		t.Error("nothing lost")
+	}
+}
+
+// What happens often is told twice at most and then summed up.
+func TestRepetitionsAreSummedUp(t *testing.T) {
+	r, p, err := family.Load("f2", "raft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller := story.New(r, p, "en")
+	for i := range 1000 {
+		teller.Record(trace.Event{Sequence: uint64(i + 1), Time: id.Time(i) * id.Time(id.Second), Node: id.NodeID{Node: 1}, Kind: trace.Fired, Rule: "raft R1", Fields: []trace.Field{trace.Text("what", "it does it again")}})
+		teller.Record(trace.Event{Sequence: uint64(i + 1), Time: id.Time(i) * id.Time(id.Second), Node: id.NodeID{Node: 2}, Kind: trace.Noted, Fields: []trace.Field{trace.Text("what", "note"), trace.Num("number", uint64(i))}})
+	}
+	text := teller.Text(lab.Result{})
+	if n := strings.Count(text, "it does it again"); n != 2 {
+		t.Errorf("told %d times", n)
+	}
+	if !strings.Contains(text, "(and again)") || !strings.Contains(text, "lines more") || strings.Count(text, "\n") > 120 {
+		t.Error(text)
+	}
+}
+
+// Two protocols that part are told apart at the right moment; one beside itself
+// never parts.
+func TestCompare(t *testing.T) {
+	side := func(name, protocol string) story.Side {
+		r, p, err := family.Load(name, protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := story.NewWatch(r)
+		result, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Record: w.Record})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return story.Side{Protocol: p, Watch: w, Result: result}
+	}
+	a, b := side("f2", "raft"), side("f2", "bully/plain")
+	text := story.Compare(a, b)
+	for _, want := range []string{"raft beside bully/plain", "They part at 60.", "raft: ", "bully/plain: ", "[bully/plain R1]", "longest without an acknowledged write"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if same := story.Compare(a, side("f2", "raft")); !strings.Contains(same, "They never part") {
+		t.Error(same)
+	}
+}
+
+func TestSpans(t *testing.T) {
+	for _, c := range []struct {
+		d    id.Duration
+		want string
+	}{{0, "0"}, {223 * id.Millisecond, "223 ms"}, {9650 * id.Millisecond, "9.6 s"}, {125 * id.Second, "125 s"}} {
+		if got := story.Span(c.d); got != c.want {
+			t.Errorf("%d: %s, want %s", c.d, got, c.want)
+		}
+	}
+	if got := story.Seconds(id.Time(60310 * id.Millisecond)); got != "   60.310 s" {
+		t.Errorf("%q", got)
+	}
+}
