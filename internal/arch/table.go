@@ -90,6 +90,7 @@ var table = []place{
 		"sim", "check", "quorum", "membership", "raft", "rsm", "wire", "vfs", "wal", "snapshot", "host", "host/exec",
 		"kv", "kv/engine", "kv/engine/mem", "kv/mvcc", "kv/lease", "kv/auth", "kv/watch",
 	}, promise: "production's machines in the simulated world"},
+	{path: "sim/enumerate", layer: beside, machine: true, uses: []string{"membership", "raft", "rsm", "wire"}, promise: "visits every state of three members around one command"},
 	{path: "lab", layer: beside, machine: true, uses: []string{"sim", "vfs"}, promise: "the frame in which every protocol runs; it knows none of them"},
 	{path: "lab/raft", layer: beside, machine: true, uses: []string{"lab", "sim", "host", "raft", "rsm", "wire", "membership"}, promise: "production's Raft as one of the family"},
 	{path: "lab/kafka", layer: beside, machine: true, uses: []string{"lab", "sim", "lab/raft", "rsm"}, promise: "in-sync replicas, and a coordination service on our Raft"},

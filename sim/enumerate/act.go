@@ -1,10 +1,8 @@
 package enumerate
 
 import (
-	"fmt"
 	"slices"
 
-	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/raft"
 )
 
@@ -24,13 +22,14 @@ const (
 	restart                 // it starts from its disk
 	silence                 // a member heard no leader for an election timeout
 	beat                    // a leader's heartbeat is due
+	rest                    // not a step of the search: see recover.go
 )
 
 // step is one transition: what happens, to whom, and which or how much.
 type step struct {
 	kind kind
 	who  int8
-	arg  int16 // deliver, double: packet; crash: keep; request: attempt
+	arg  int16 // deliver, double: packet; crash: keep; request: attempt; silence: who is asked
 }
 
 // steps appends what may happen next in s within the bounds, always in the same
@@ -53,7 +52,7 @@ func (g *search) steps(s *state, out []step) []step {
 			out = append(out, step{sync, who, 0})
 		}
 		if m.role != raft.Leader && int(h.elections) < o.Elections && g.mayStand(h, i) {
-			out = append(out, step{silence, who, 0})
+			out = g.silences(s, i, out)
 		}
 		if m.role == raft.Leader && int(h.heartbeats) < o.Heartbeats {
 			out = append(out, step{beat, who, 0})
@@ -64,8 +63,13 @@ func (g *search) steps(s *state, out []step) []step {
 			}
 		}
 	}
+	defer func() {
+		if g.backwards {
+			slices.Reverse(out)
+		}
+	}()
 	for k, p := range s.net {
-		if s.members[p.to].node == nil || k > 0 && p.encoded[0] == s.net[k-1].encoded[0] {
+		if s.members[p.to].node == nil || k > 0 && p == s.net[k-1] {
 			continue // it waits for the member; or is the twin of the one before
 		}
 		out = append(out, step{deliver, int8(p.to), int16(k)})
@@ -97,175 +101,92 @@ func (g *search) mayStand(h *history, i int) bool {
 func (g *search) take(s *state, a step) (*state, error) {
 	next := *s
 	i := int(a.who)
+	var p *packet
 	var err error
 	switch a.kind {
-	case request:
-		next.change(i)
-		next.past.attempts++
-		err = g.pass(&next, i, raft.Propose{Proposals: []raft.Proposal{{ID: raft.ProposalID{Origin: client, Sequence: uint64(a.arg)}}}})
-	case answer:
-		m := next.change(i)
-		next.past.answered |= m.owed
-		m.owed = 0
-		err = g.answered(&next)
-	case deliver, double:
-		p := next.net[a.arg]
-		if a.kind == double {
-			next.past.duplicates++
-		} else {
-			next.without(int(a.arg))
-		}
-		err = g.deliver(&next, p)
-	case sync:
-		next.change(i)
-		err = g.sync(&next, i)
-	case crash:
-		next.past.crashes++
-		err = g.crash(&next, i, int(a.arg))
-	case restart:
-		err = g.restart(&next, i)
+	case deliver:
+		p = s.net[a.arg]
+		next.without(int(a.arg))
+		err = g.happen(&next, i, deliver, 0, p)
+	case double:
+		next.past.duplicates++
+		err = g.happen(&next, i, deliver, 0, s.net[a.arg])
 	case silence:
-		var stood bool
-		if stood, err = g.silence(&next, i); err == nil && !stood {
+		var did bool
+		if did, err = g.silence(&next, i, int(a.arg)); err == nil && !did {
 			return nil, nil
 		}
+	default:
+		err = g.happen(&next, i, a.kind, int(a.arg), nil)
+	}
+	switch a.kind {
+	case request:
+		next.past.attempts++
+	case crash:
+		next.past.crashes++
 	case beat:
 		next.past.heartbeats++
-		err = g.beat(&next, i)
 	}
-	if err != nil {
-		return &next, err
+	if err == nil {
+		next.bury()
+		err = g.check(&next, i)
 	}
-	next.members[i].encode()
-	next.bury()
-	if err := g.check(&next, i); err != nil {
-		return &next, err
+	if err == nil {
+		classify(s, a, &next)
 	}
-	classify(s, a, &next)
-	return &next, nil
+	return &next, err
 }
 
-func (g *search) deliver(s *state, p *packet) error {
-	m := s.change(p.to)
-	switch p.message.(type) {
-	case raft.RequestPreVote, raft.RequestVote:
-		// It may come when the receiver has just heard its leader: then it is
-		// ignored, as if lost. So only the other case is a step of its own: it
-		// comes when the receiver heard nobody for an election timeout.
-		if m.role != raft.Leader {
-			m.clock = m.clock.Add(g.lapse)
-			if m.node.Deadline() <= m.clock {
-				return fmt.Errorf("enumerate: %v's own election would come between", nodeID(p.to))
-			}
-		}
+// happen lets an input happen to member i of s.
+func (g *search) happen(s *state, i int, k kind, arg int, p *packet) error {
+	out := g.local(s.members[i], k, arg, p)
+	s.members[i] = out.member
+	s.send(out.sent)
+	if out.err == nil && out.answer != 0 {
+		s.past.answered |= out.answer
+		return g.answered(s)
 	}
-	return g.pass(s, p.to, raft.Received{From: nodeID(p.from), Message: p.message})
+	return out.err
 }
 
-// batch is how many writes the disk finishes together: up to the oldest that
-// must be durable. Nobody waits for the others, which only save a commit index;
-// they go with it, or with a crash as far as that says.
-func (m *member) batch() int {
-	for k := range m.writes {
-		if m.writes[k].MustSync {
-			return k + 1
+// silences: member i may ask one peer before it stands, or all.
+func (g *search) silences(s *state, i int, out []step) []step {
+	if g.Options.PreVoteSteps {
+		return append(out, step{silence, int8(i), -1})
+	}
+	for peer, m := range s.members {
+		if peer != i && m.node != nil {
+			out = append(out, step{silence, int8(i), int16(peer)})
 		}
 	}
-	return 0
-}
-
-// sync makes the oldest writes of member i durable and lets go what waited for
-// them.
-func (g *search) sync(s *state, i int) error {
-	m := s.members[i]
-	n := m.batch()
-	if n == 0 {
-		n = len(m.writes) // at rest everything is
-	}
-	for _, p := range m.writes[:n] {
-		if err := g.landing(i, m.hard, p.Hard); err != nil {
-			return err
-		}
-		m.land(p)
-		m.durable = p.Token
-	}
-	m.writes = m.writes[n:]
-	var held []raft.Send
-	for _, x := range m.held {
-		if x.After > m.durable {
-			held = append(held, x)
-		} else {
-			s.send(newPacket(i, int(x.To.Node)-1, x.Message))
-		}
-	}
-	m.held = held
-	return g.pass(s, i, raft.Persisted{Token: m.durable})
-}
-
-func (g *search) crash(s *state, i, keep int) error {
-	was := s.members[i]
-	m := &member{hard: was.hard, disk: was.disk, clock: was.clock}
-	for _, p := range was.writes[:keep] {
-		if err := g.landing(i, m.hard, p.Hard); err != nil {
-			return err
-		}
-		m.land(p)
-	}
-	s.members[i] = m
-	return nil
-}
-
-func (g *search) restart(s *state, i int) error {
-	m := s.change(i)
-	n, err := raft.New(g.configs[i], m.restored(g.group))
-	if err != nil {
-		return err
-	}
-	m.node = n
-	return g.pass(s, i)
+	return out
 }
 
 // silence: member i's election timeout is over. The pre-vote is part of the step
-// unless Options say otherwise: it changes nothing at whoever is asked, so one
-// peer's answer is taken at once, of the first that makes i stand. If nobody
-// does, the step counts only if i learned a newer term by asking.
-func (g *search) silence(s *state, i int) (bool, error) {
-	if g.Options.PreVoteSteps {
-		s.past.elections++
-		return true, g.timeout(s, i)
+// unless Options say otherwise: it changes nothing at whoever is asked, so the
+// answer of one peer, whichever, is taken at once. If i does not stand then, the
+// step counts only if it learned a newer term by asking.
+func (g *search) silence(s *state, i, peer int) (bool, error) {
+	before := s.members[i].term
+	if err := g.happen(s, i, silence, 0, nil); err != nil {
+		return false, err
 	}
-	before := *s
-	for peer := range members {
-		if peer == i || before.members[peer].node == nil {
-			continue
-		}
-		*s = before
-		if err := g.timeout(s, i); err != nil {
-			return false, err
-		}
+	if peer >= 0 {
 		if err := g.askFirst(s, i, peer); err != nil {
 			return false, err
 		}
-		if m := s.members[i]; m.role == raft.Candidate {
-			s.past.elections++
-			return true, nil
-		} else if m.term > before.members[i].term {
-			return true, nil
+		if m := s.members[i]; m.role != raft.Candidate {
+			return m.term > before, nil
 		}
 	}
-	return false, nil
-}
-
-func (g *search) timeout(s *state, i int) error {
-	m := s.change(i)
-	m.clock = max(m.clock, m.node.Deadline())
-	return g.pass(s, i)
+	s.past.elections++
+	return true, nil
 }
 
 // askFirst carries i's pre-vote to peer and the answer back. The request to the
 // other peer is lost: its answer would come too late to matter.
 func (g *search) askFirst(s *state, i, peer int) error {
-	var ask *packet
+	var ask, reply *packet
 	s.net = slices.DeleteFunc(slices.Clone(s.net), func(p *packet) bool {
 		_, is := p.message.(raft.RequestPreVote)
 		if is && p.from == i && p.to == peer {
@@ -276,24 +197,20 @@ func (g *search) askFirst(s *state, i, peer int) error {
 	if ask == nil {
 		return nil // it waits for the disk: the term is not durable yet
 	}
-	if err := g.deliver(s, ask); err != nil {
+	if err := g.happen(s, peer, deliver, 0, ask); err != nil {
 		return err
 	}
-	s.members[peer].encode()
-	for k, p := range s.net {
-		if _, is := p.message.(raft.PreVote); is && p.from == peer && p.to == i {
-			s.without(k)
-			return g.pass(s, i, raft.Received{From: nodeID(peer), Message: p.message})
+	s.net = slices.DeleteFunc(s.net, func(p *packet) bool {
+		_, is := p.message.(raft.PreVote)
+		if is = is && p.from == peer && p.to == i; is {
+			reply = p
 		}
+		return is
+	})
+	if reply == nil {
+		return nil // the peer's disk is busy with its term
 	}
-	return nil
-}
-
-// beat: everything the leader does by the clock alone is its heartbeat.
-func (g *search) beat(s *state, i int) error {
-	m := s.change(i)
-	m.clock = m.clock.Add(id.Duration(g.configs[i].Heartbeat))
-	return g.pass(s, i)
+	return g.happen(s, i, deliver, 0, reply)
 }
 
 // answered: who is answered may rely on it.

@@ -13,6 +13,7 @@ type Rule string
 
 const (
 	ElectionSafety     Rule = "election safety"      // at most one leader per term (M44)
+	NewestLog          Rule = "newest log"           // a new leader's log is at least as new as those of two of three (M50, M54)
 	LogMatching        Rule = "log matching"         // equal at one entry, equal up to it (M46)
 	LeaderCompleteness Rule = "leader completeness"  // a later leader has what was committed (M47)
 	StateMachineSafety Rule = "state machine safety" // one entry per index, on all members (M48)
@@ -27,7 +28,7 @@ const (
 
 // Rules lists them all.
 var Rules = []Rule{
-	ElectionSafety, LogMatching, LeaderCompleteness, StateMachineSafety, DurableMajority, DurableFirst,
+	ElectionSafety, NewestLog, LogMatching, LeaderCompleteness, StateMachineSafety, DurableMajority, DurableFirst,
 	OneVote, OwnTerm, AnswerCommitted, Recovery, Halted,
 }
 
@@ -79,13 +80,35 @@ func (g *search) leads(s *state, i int) error {
 	}
 	h.leaders = slices.Clone(h.leaders)
 	h.leaders[m.term] = int8(i)
-	log := m.log()
+	log := m.log
 	for k := range h.committed {
 		if h.committed[k].by < m.term && !h.holds(log, k) {
-			return g.fail(LeaderCompleteness, "%v is elected leader of term %d without entry %d of term %d, which is committed", nodeID(i), m.term, k+1, h.committed[k].term)
+			if err := g.fail(LeaderCompleteness, "%v is elected leader of term %d without entry %d of term %d, which is committed", nodeID(i), m.term, k+1, h.committed[k].term); err != nil {
+				return err
+			}
 		}
 	}
+	// Who is in a greater term already may have a newer log: a vote may be given,
+	// travel, and make a leader whose time is over when it arrives.
+	beaten := 0
+	for _, o := range s.members {
+		if o.hard.Term <= m.term && newer(o.disk, log) {
+			beaten++
+		}
+	}
+	if beaten == members-1 {
+		return g.fail(NewestLog, "%v is elected leader of term %d, but both others have newer logs", nodeID(i), m.term)
+	}
 	return nil
+}
+
+// newer compares logs as voters do: by the last term, then by the length.
+func newer(a, b []raft.Entry) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) > len(b)
+	}
+	x, y := &a[len(a)-1], &b[len(b)-1]
+	return x.Term > y.Term || x.Term == y.Term && x.Index > y.Index
 }
 
 // commits: State Machine Safety, the own-term rule, and Leader Completeness of
@@ -95,7 +118,7 @@ func (g *search) commits(s *state, i int) error {
 	if m.node == nil {
 		return nil
 	}
-	log := m.log()
+	log := m.log
 	for k := range min(int(m.commit), len(h.committed)) {
 		if !h.holds(log, k) {
 			return g.fail(StateMachineSafety, "%v takes an entry of term %d for committed at %d, where an entry of term %d is", nodeID(i), log[k].Term, k+1, h.committed[k].term)
@@ -109,12 +132,15 @@ func (g *search) commits(s *state, i int) error {
 			return err
 		}
 	}
+	if h.situation == TwoLeaders && i == 0 && m.role == raft.Leader && m.term == firstTerm {
+		g.report.LateCommits++
+	}
 	h.committed = slices.Clip(h.committed)
 	for k := len(h.committed); k < int(m.commit); k++ {
 		e := &log[k]
 		h.committed = append(h.committed, committed{e.Term, e.Kind, byte(e.Proposal.Sequence), m.term})
 		for j, o := range s.members {
-			if o.node != nil && o.role == raft.Leader && o.term > m.term && !h.holds(o.log(), k) {
+			if o.node != nil && o.role == raft.Leader && o.term > m.term && !h.holds(o.log, k) {
 				return g.fail(LeaderCompleteness, "%v of term %d commits entry %d, which %v, leader of term %d, does not have", nodeID(i), m.term, k+1, nodeID(j), o.term)
 			}
 		}
@@ -124,9 +150,9 @@ func (g *search) commits(s *state, i int) error {
 
 // matches: Log Matching between i's log and the others', in memory and on disk.
 func (g *search) matches(s *state, i int) error {
-	mine := s.members[i].log()
+	mine := s.members[i].log
 	for j, o := range s.members {
-		for _, log := range [][]raft.Entry{o.log(), o.disk} {
+		for _, log := range [][]raft.Entry{o.log, o.disk} {
 			met := false
 			for k := min(len(mine), len(log)) - 1; k >= 0; k-- {
 				met = met || mine[k].Term == log[k].Term
@@ -151,14 +177,6 @@ func (g *search) durable(s *state, _ int) error {
 		if disks < 2 {
 			return g.fail(DurableMajority, "entry %d of term %d is committed, but on the disks of %d of 3 members", k+1, s.past.committed[k].term, disks)
 		}
-	}
-	return nil
-}
-
-// landing: a vote that is on the disk stays until the term is over.
-func (g *search) landing(i int, before, after raft.HardState) error {
-	if after.Term < before.Term || after.Term == before.Term && before.Vote != id.None && after.Vote != before.Vote {
-		return g.fail(OneVote, "%v voted for %v in term %d and now writes %v, term %d", nodeID(i), before.Vote, before.Term, after.Vote, after.Term)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 package enumerate
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -10,9 +10,17 @@ import (
 
 // What becomes of a state when faults end: everything in flight is lost, disks
 // finish what they were given, who is down starts, and from then on every
-// message arrives in order. Where nobody leads, one member stands first: all
-// three are tried. That messages in flight are lost loses nothing: every order
+// message arrives in order. Where nobody leads, members stand one after another
+// until one wins: in all six orders, for who stands first may decide what is kept.
+// That messages in flight are lost loses nothing: every order
 // of delivering some of them first is a state of its own.
+
+// lineups are the orders in which members stand.
+var lineups = [6][members]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
+
+func lineupText(l [members]int) string {
+	return fmt.Sprintf("%v, %v and %v stand in this order", nodeID(l[0]), nodeID(l[1]), nodeID(l[2]))
+}
 
 // fate is what the client's attempts come to, in the order they are applied.
 type fate uint8
@@ -54,11 +62,11 @@ func fateOf(log []raft.Entry) fate {
 	return secondFirst
 }
 
-// ending is how a state ends: for each member that may stand first the log that
-// all agree on. It does not depend on the history.
+// ending is how a state ends: for each lineup the log that all agree on. It does
+// not depend on the history.
 type ending struct {
-	logs [members][]raft.Entry
-	fate [members]fate
+	logs [len(lineups)][]raft.Entry
+	fate [len(lineups)]fate
 	err  error // of the group that does not recover
 }
 
@@ -76,99 +84,74 @@ func (e *ending) all(f func(fate) bool) bool {
 func (g *search) end(s *state) (*ending, error) {
 	quiet, err := g.quiet(s)
 	if err != nil {
-		return nil, err
+		return &ending{err: err}, g.fail(Recovery, "left alone from here, with all members up, %v", err)
 	}
-	key := quiet.print(&g.buffer, false, false)
+	key := g.print(quiet, false, false)
 	e, known := g.endings[key]
 	if !known {
 		e = g.recover(quiet)
 		g.endings[key] = e
 	}
 	if e.err != nil {
-		return e, g.failed(e.err)
+		return e, g.fail(Recovery, "left alone from here, with all members up, %v", e.err)
 	}
-	for i := range members {
+	for i, l := range lineups {
 		for k := range s.past.committed {
 			if !s.past.holds(e.logs[i], k) {
-				return e, g.fail(Recovery, "entry %d of term %d was committed, and is gone when all members are up again and %v stands first", k+1, s.past.committed[k].term, nodeID(i))
+				return e, g.fail(Recovery, "entry %d of term %d was committed, and is gone when all members are up again and %s", k+1, s.past.committed[k].term, lineupText(l))
 			}
 		}
 	}
 	return e, nil
 }
 
-// failed passes on a broken rule unless it is ignored.
-func (g *search) failed(err error) error {
-	var f *failure
-	if errors.As(err, &f) {
-		return g.fail(f.rule, "%s", f.what)
-	}
-	return err
-}
-
 // quiet is s after the last fault, before anybody moves.
 func (g *search) quiet(s *state) (*state, error) {
 	q := *s
 	q.net = nil
-	for i := range q.members {
-		m := q.members[i]
-		if m.node != nil && len(m.writes) == 0 && m.owed == 0 && len(m.waiting) == 0 && len(m.held) == 0 {
-			continue
+	for i := range members {
+		if err := g.happen(&q, i, rest, 0, nil); err != nil {
+			return nil, err
 		}
-		m = q.change(i)
-		if m.node == nil {
-			if err := g.restart(&q, i); err != nil {
-				return nil, err
-			}
-			m = q.members[i]
-		}
-		for len(m.writes) > 0 {
-			if err := g.sync(&q, i); err != nil {
-				return nil, err
-			}
-		}
-		m.owed, m.waiting = 0, nil
-		q.net = nil
-		m.encode()
 	}
 	return &q, nil
 }
 
 func (g *search) recover(quiet *state) *ending {
 	e := &ending{}
-	for i := range members {
+	for i, l := range lineups {
 		s := *quiet
-		if e.err = g.settle(&s, i); e.err != nil {
-			e.err = fmt.Errorf("when %v stands first: %w", nodeID(i), e.err)
+		if e.err = g.settle(&s, l); e.err != nil {
+			e.err = fmt.Errorf("when %s: %w", lineupText(l), e.err)
 			return e
 		}
-		e.logs[i] = s.members[0].log()
+		e.logs[i] = s.members[0].log
 		e.fate[i] = fateOf(e.logs[i])
 	}
 	return e
 }
 
-// settle lets the group come to rest, with member i the first to stand.
-func (g *search) settle(s *state, stands int) error {
+// settle lets the group come to rest.
+func (g *search) settle(s *state, lineup [members]int) error {
 	const roundsMax = 20
 	for round := range roundsMax {
-		if err := g.flow(s); err != nil {
+		if err := g.flow(s, lineup); err != nil {
 			return err
 		}
 		if g.agreed(s) {
 			return nil
 		}
 		leads := false
-		for i := range members {
+		for _, i := range lineup {
 			if s.members[i].role == raft.Leader {
 				leads = true
-				if err := g.beat(s, i); err != nil {
+				if err := g.happen(s, i, beat, 0, nil); err != nil {
 					return err
 				}
 			}
 		}
 		if !leads {
-			if err := g.timeout(s, (stands+round)%members); err != nil {
+			if err := g.happen(s, lineup[round%members], silence, 0, nil); err != nil {
 				return err
 			}
 		}
@@ -177,26 +160,30 @@ func (g *search) settle(s *state, stands int) error {
 }
 
 // flow finishes every write and delivers every message, oldest first, until
-// nothing is left.
-func (g *search) flow(s *state) error {
+// nothing is left. Of what is equally old, members come in the lineup's order: so
+// the names of members decide nothing but through the lineup, and all are tried.
+func (g *search) flow(s *state, lineup [members]int) error {
 	const stepsMax = 500
 	var queue []*packet
 	for range stepsMax {
 		busy := false
-		for i, m := range s.members {
-			if len(m.writes) > 0 {
-				s.change(i)
-				if err := g.sync(s, i); err != nil {
+		for _, i := range lineup {
+			if s.members[i].batch() > 0 {
+				busy = true
+				if err := g.happen(s, i, sync, 0, nil); err != nil {
 					return err
 				}
-				busy = true
 			}
 		}
+		slices.SortFunc(s.net, func(a, b *packet) int {
+			return cmp.Or(slices.Index(lineup[:], a.from)-slices.Index(lineup[:], b.from),
+				slices.Index(lineup[:], a.to)-slices.Index(lineup[:], b.to), cmp.Compare(a.body, b.body))
+		})
 		queue, s.net = append(queue, s.net...), nil
 		if len(queue) > 0 {
 			p := queue[0]
 			queue, busy = queue[1:], true
-			if err := g.deliver(s, p); err != nil {
+			if err := g.happen(s, p.to, deliver, 0, p); err != nil {
 				return err
 			}
 		}
@@ -209,24 +196,15 @@ func (g *search) flow(s *state) error {
 
 // agreed: one leader, one log, all of it committed everywhere.
 func (g *search) agreed(s *state) bool {
-	log := s.members[0].log()
+	log := s.members[0].log
 	leaders := 0
 	for _, m := range s.members {
 		if m.role == raft.Leader {
 			leaders++
 		}
-		if !slices.EqualFunc(log, m.log(), func(a, b raft.Entry) bool { return same(&a, &b) }) || int(m.commit) != len(log) || m.term != s.members[0].term {
+		if !slices.EqualFunc(log, m.log, func(a, b raft.Entry) bool { return same(&a, &b) }) || int(m.commit) != len(log) || m.term != s.members[0].term {
 			return false
 		}
 	}
 	return leaders == 1
-}
-
-// withSessions is how often a machine that remembers the client's last request
-// lets the command take effect: the second is answered with the first's result.
-func (f fate) withSessions() int {
-	if f == nothing {
-		return 0
-	}
-	return 1
 }

@@ -2,6 +2,7 @@ package enumerate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +15,8 @@ type Report struct {
 	Transitions int    // steps tried
 	Depth       int    // steps of the longest shortest way
 	Unfailed    int    // states in which the first leader has not failed
-	Recoveries  int    // recoveries run: three per state that differs once faults end
+	Recoveries  int    // recoveries run: six per state that differs once faults end
+	LateCommits int    // steps by which an old leader learned, with another in office, that what it had replicated before is committed
 	Rows        []Row  // by situation and disks; only those that were met
 	Violation   *Violation
 	Surprises   []string // what contradicts MISSION's outcomes; empty if the enumeration bears them out
@@ -35,12 +37,14 @@ type Row struct {
 // Counts are numbers of states, by what becomes of the command in the recoveries.
 type Counts struct {
 	States   int
-	Kept     int // it takes effect, whoever stands first
-	Lost     int // it does not, whoever stands first
+	Kept     int // it takes effect, whoever stands
+	Lost     int // it does not, whoever stands
 	Depends  int // on who stands first
 	Answered int // the client has an answer
-	Twice    int // a retry makes it take effect twice in a state machine without sessions
-	Applied  int // what a state machine with sessions does then: how often, at most
+
+	// Of a retry: states in which some recovery lets the command take effect twice,
+	// in a state machine without and with client sessions (rsm).
+	Twice, TwiceWithSessions int
 }
 
 // Violation is a broken rule, with a shortest story that leads there.
@@ -59,34 +63,27 @@ func (v *Violation) String() string {
 	return b.String()
 }
 
-func newReport(o Options) *Report { return &Report{Options: o} }
-
-// count adds a state. Rows are few: they are kept sorted and looked up by walking.
-func (r *Report) count(s *state, e *ending, failure bool) {
-	h := &s.past
+// row finds the row of a history. Rows are few: they are kept in order and found
+// by walking.
+func (r *Report) row(h *history) *Row {
 	k := 0
 	for k < len(r.Rows) && before(&r.Rows[k], h) {
 		k++
 	}
 	if k == len(r.Rows) || r.Rows[k].Situation != h.situation || r.Rows[k].Disks != int(h.disks) {
-		r.Rows = append(r.Rows, Row{})
-		copy(r.Rows[k+1:], r.Rows[k:])
-		r.Rows[k] = Row{
+		r.Rows = slices.Insert(r.Rows, k, Row{
 			Situation: h.situation, Disks: int(h.disks), Mission: missions[h.situation],
 			Caption: captions[h.situation], Expected: expectations[h.situation],
-		}
+		})
 	}
-	r.Rows[k].All.add(s, e)
-	if failure {
-		r.Rows[k].Failures.add(s, e)
-	}
+	return &r.Rows[k]
 }
 
 func before(r *Row, h *history) bool {
 	return r.Situation < h.situation || r.Situation == h.situation && r.Disks < int(h.disks)
 }
 
-func (c *Counts) add(s *state, e *ending) {
+func (c *Counts) add(s *state, e *ending, x *effects) {
 	c.States++
 	switch {
 	case e.all(fate.kept):
@@ -99,11 +96,11 @@ func (c *Counts) add(s *state, e *ending) {
 	if s.past.answered != 0 {
 		c.Answered++
 	}
-	if e.may(fate.twice) {
+	if e.may(func(f fate) bool { return x.without[f] > 1 }) {
 		c.Twice++
 	}
-	for _, f := range e.fate {
-		c.Applied = max(c.Applied, f.withSessions())
+	if e.may(func(f fate) bool { return x.with[f] > 1 }) {
+		c.TwiceWithSessions++
 	}
 }
 
@@ -121,7 +118,7 @@ func (r Report) String() string {
 		}
 		fmt.Fprintf(&b, "   %s: %d states right after, %s; %d in all, %s\n", disksText(w.Disks), w.Failures.States, w.Failures.fates(), w.All.States, w.All.fates())
 		if w.All.Twice > 0 {
-			fmt.Fprintf(&b, "   in %d of them the retry makes a machine without sessions apply the command twice\n", w.All.Twice)
+			fmt.Fprintf(&b, "   in %d of them the retry takes effect twice without sessions, in %d with them\n", w.All.Twice, w.All.TwiceWithSessions)
 		}
 	}
 	b.WriteString("\n" + r.verdict() + "\n")
@@ -136,12 +133,12 @@ func (r Report) Markdown() string {
 		fmt.Fprintf(&b, "```\n%s```\n", r.Violation)
 		return b.String()
 	}
-	b.WriteString("| | situation | when it fails, the command is on | failures | kept | lost | depends on who wins | states after | answered | applied twice without sessions |\n")
-	b.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString("| | situation | when it fails, the command is on | failures | kept | lost | depends on who wins | states after | answered | a retry applied twice without sessions | with sessions |\n")
+	b.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for i := range r.Rows {
 		w := &r.Rows[i]
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %d | %d | %d |\n", w.Mission, w.Caption.English, disksText(w.Disks),
-			w.Failures.States, w.Failures.Kept, w.Failures.Lost, w.Failures.Depends, w.All.States, w.All.Answered, w.All.Twice)
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %d | %d | %d | %d |\n", w.Mission, w.Caption.English, disksText(w.Disks),
+			w.Failures.States, w.Failures.Kept, w.Failures.Lost, w.Failures.Depends, w.All.States, w.All.Answered, w.All.Twice, w.All.TwiceWithSessions)
 	}
 	b.WriteString("\n" + r.verdict() + "\n")
 	return b.String()

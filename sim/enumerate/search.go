@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/quorate/quorate/internal/faults"
-	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/membership"
 	"github.com/quorate/quorate/raft"
 )
@@ -19,10 +18,11 @@ type Options struct {
 	Heartbeats int // of a leader's clock, in all; those that carry news of a commit are free
 	Duplicates int // messages that arrive twice, in all
 
-	PreVoteSteps       bool  // deliver the pre-vote message by message instead of in one step
-	OneEntryPerMessage bool  // an append carries one entry
-	Candidates         []int // who stands at the first, second, … election (1 to 3); empty: anybody
-	NoSymmetry         bool  // visit states apart that differ only by the names of the two followers
+	PreVoteSteps       bool        // deliver the pre-vote message by message instead of in one step
+	OneEntryPerMessage bool        // an append carries one entry
+	Candidates         []int       // who stands at the first, second, … election (1 to 3); empty: anybody
+	Situations         []Situation // follow the first leader's failure in these only; empty: in all
+	NoSymmetry         bool        // visit states apart that differ only by the names of the two followers
 
 	Break  []faults.Switch // rules of raft to break
 	Ignore []Rule          // checks to leave out: to see a later consequence of a breakage
@@ -42,11 +42,11 @@ const (
 	firstTerm     = 1 // the first leader's
 )
 
-// Small is what a test runs in a second or two; Large is for a person who waits.
+// Small is what a test runs in some seconds: a million states.
 func Small() Options { return Options{Crashes: 1, Elections: 1} }
 
-// Large visits some millions of states.
-func Large() Options { return Options{Crashes: 2, Elections: 2} }
+// Large is for a person who waits.
+func Large() Options { return Options{Crashes: 2, Elections: 1, StatesMax: 40_000_000} }
 
 func (o *Options) validate() error {
 	for _, b := range []struct {
@@ -65,6 +65,11 @@ func (o *Options) validate() error {
 			return fmt.Errorf("enumerate: candidate %d; the members are 1 to %d", c, members)
 		}
 	}
+	for _, s := range o.Situations {
+		if s < BeforeData || s >= situations {
+			return fmt.Errorf("enumerate: situation %d; they are numbered %d to %d", s, BeforeData, situations-1)
+		}
+	}
 	for _, r := range o.Ignore {
 		if !slices.Contains(Rules, r) {
 			return fmt.Errorf("enumerate: no rule is called %q", r)
@@ -79,13 +84,21 @@ type search struct {
 	faults  *faults.Set
 	group   membership.Config
 	configs [members]raft.Config
-	lapse   id.Duration // after so much silence nobody believes in the leader
 
-	seen    map[print]struct{}
-	tree    []branch // how each state was found, in order
+	numbers numbers
+	members map[uint32]*member
+	packets map[uint32]*packet
+	locals  map[input]*output
+
+	seen    map[print]bool // true: the first leader's failure leads right there
+	tree    []branch       // how each state was found, in order
 	endings map[print]*ending
-	buffer  []byte
+	effects *effects
+	buffer  []byte // scratch
+	other   []byte
 	report  *Report
+
+	backwards bool // a test's: take steps in the opposite order
 }
 
 // branch is one state in the tree of first visits.
@@ -107,14 +120,14 @@ func Run(o Options) (Report, error) {
 	if err := o.validate(); err != nil {
 		return Report{}, err
 	}
-	if o.StatesMax == 0 {
-		o.StatesMax = statesMax
-	}
-	r := newReport(o)
-	g, err := newSearch(o, r)
+	g, err := newSearch(o)
 	if err != nil {
 		return Report{}, err
 	}
+	return g.run()
+}
+
+func (g *search) run() (Report, error) {
 	s, err := g.start()
 	if err != nil {
 		return Report{}, err
@@ -122,16 +135,27 @@ func Run(o Options) (Report, error) {
 	if err := g.explore(s); err != nil {
 		return Report{}, err
 	}
-	r.Recoveries = members * len(g.endings)
-	r.judge()
-	return *r, nil
+	g.report.Recoveries = len(lineups) * len(g.endings)
+	g.report.judge()
+	return *g.report, nil
 }
 
-func newSearch(o Options, r *Report) (*search, error) {
-	g := &search{Options: o, seen: map[print]struct{}{}, endings: map[print]*ending{}, report: r}
+func newSearch(o Options) (*search, error) {
+	if o.StatesMax == 0 {
+		o.StatesMax = statesMax
+	}
+	g := &search{
+		Options: o, report: &Report{Options: o}, seen: map[print]bool{}, endings: map[print]*ending{},
+		numbers: numbers{}, members: map[uint32]*member{}, packets: map[uint32]*packet{}, locals: map[input]*output{},
+	}
 	var err error
-	if g.faults, err = faultSet(o.Break); err != nil {
-		return nil, fmt.Errorf("enumerate: %w", err)
+	if len(o.Break) > 0 {
+		if g.faults, err = faults.New(o.Break...); err != nil {
+			return nil, fmt.Errorf("enumerate: %w", err)
+		}
+	}
+	if g.effects, err = newEffects(); err != nil {
+		return nil, err
 	}
 	if g.group, err = group(); err != nil {
 		return nil, err
@@ -139,7 +163,6 @@ func newSearch(o Options, r *Report) (*search, error) {
 	for i := range g.configs {
 		g.configs[i] = g.config(i)
 	}
-	g.lapse = g.configs[0].ElectionMin
 	return g, nil
 }
 
@@ -148,19 +171,18 @@ func newSearch(o Options, r *Report) (*search, error) {
 func (g *search) start() (*state, error) {
 	s := &state{past: history{leaders: []int8{-1, 0}}}
 	for i := range members {
-		s.members[i] = &member{}
-		if err := g.restart(s, i); err != nil {
+		s.members[i] = g.one(&member{self: i})
+		if err := g.happen(s, i, restart, 0, nil); err != nil {
 			return nil, err
 		}
 	}
-	if err := g.settle(s, 0); err != nil {
+	if err := g.settle(s, lineups[0]); err != nil {
 		return nil, err
 	}
 	if m := s.members[0]; m.role != raft.Leader || m.term != firstTerm {
 		return nil, errors.New("enumerate: n1 does not lead at the start")
 	}
 	for i := range members {
-		s.members[i].encode()
 		if err := g.check(s, i); err != nil {
 			return nil, err
 		}
@@ -169,8 +191,8 @@ func (g *search) start() (*state, error) {
 }
 
 func (g *search) explore(from *state) error {
-	symmetric := g.symmetric()
-	g.seen[from.print(&g.buffer, symmetric, true)] = struct{}{}
+	symmetric, o := g.symmetric(), &g.Options
+	g.seen[g.print(from, symmetric, true)] = false
 	g.tree = append(g.tree, branch{})
 	level := []visit{{0, from}}
 	var steps []step
@@ -188,16 +210,20 @@ func (g *search) explore(from *state) error {
 				if err != nil {
 					return g.violated(v.at, a, err)
 				}
-				p := next.print(&g.buffer, symmetric, true)
-				if _, old := g.seen[p]; old {
+				if len(o.Situations) > 0 && next.past.situation != Unfailed && !slices.Contains(o.Situations, next.past.situation) {
 					continue
 				}
-				g.seen[p] = struct{}{}
+				p := g.print(next, symmetric, true)
+				fails := v.state.past.situation == Unfailed && next.past.situation != Unfailed
+				if at, old := g.seen[p]; old && (!fails || at) {
+					continue
+				} else if err := g.record(next, !old, fails); err != nil {
+					return g.violated(v.at, a, err)
+				} else if g.seen[p] = fails; old {
+					continue
+				}
 				at := uint32(len(g.tree))
 				g.tree = append(g.tree, branch{v.at, a})
-				if err := g.record(v.state, next); err != nil {
-					return g.violated(v.at, a, err)
-				}
 				deeper = append(deeper, visit{at, next})
 				if len(g.tree)%progressEvery == 0 && g.Options.Progress != nil &&
 					!g.Options.Progress(Progress{len(g.tree), len(level) + len(deeper), depth}) {
@@ -226,8 +252,8 @@ func (g *search) symmetric() bool {
 	return !g.Options.NoSymmetry && len(g.Options.Candidates) == 0 && len(g.Options.Break) == 0
 }
 
-// record puts a new state into the table.
-func (g *search) record(before, s *state) error {
+// record puts a state into the table: a new one, or one that a failure leads to.
+func (g *search) record(s *state, isNew, failure bool) error {
 	if s.past.situation == Unfailed {
 		g.report.Unfailed++
 		return nil
@@ -236,7 +262,13 @@ func (g *search) record(before, s *state) error {
 	if err != nil || e.err != nil {
 		return err
 	}
-	g.report.count(s, e, before.past.situation == Unfailed)
+	w := g.report.row(&s.past)
+	if isNew {
+		w.All.add(s, e, g.effects)
+	}
+	if failure {
+		w.Failures.add(s, e, g.effects)
+	}
 	return nil
 }
 

@@ -105,7 +105,7 @@ func classify(before *state, a step, after *state) {
 // acknowledged to anybody and goes with its next crash.
 func whereTheDataIs(s *state) Situation {
 	leader := s.members[0]
-	if !has(leader.log(), 1) {
+	if !has(leader.log, 1) {
 		return BeforeData
 	}
 	if s.past.answered != 0 {
@@ -113,7 +113,7 @@ func whereTheDataIs(s *state) Situation {
 	}
 	knowing, having := 0, 0
 	for _, m := range s.members {
-		if int(m.commit) > 0 && has(m.log()[:m.commit], 1) {
+		if int(m.commit) > 0 && has(m.log[:m.commit], 1) {
 			knowing++
 		}
 	}
@@ -125,7 +125,7 @@ func whereTheDataIs(s *state) Situation {
 	switch {
 	case knowing == members:
 		return CommittedAll
-	case has(leader.log()[:leader.commit], 1):
+	case has(leader.log[:leader.commit], 1):
 		return CommittedAtLeader
 	case having == members-1:
 		return AllFollowers

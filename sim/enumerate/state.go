@@ -2,20 +2,21 @@ package enumerate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 
-	"github.com/quorate/quorate/internal/faults"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/membership"
 	"github.com/quorate/quorate/raft"
 	"github.com/quorate/quorate/wire"
 )
 
-// A state of the whole group. States share what they have in common: members and
-// packets are never changed once they are part of one, a successor gets copies.
+// A state of the whole group. There are few different members and messages, and
+// many combinations of them: each different one exists once, is never changed and
+// has a number, and a state is mostly a handful of these numbers. What a member
+// does with an input is computed once (local.go).
 
 const members = 3
 
@@ -26,6 +27,7 @@ func nodeID(i int) id.NodeID { return id.NodeID{Node: uint64(i + 1)} }
 
 // member is one node and what is around it.
 type member struct {
+	self  int
 	node  *raft.Node // nil while it is down
 	clock id.Time    // its own: no message carries time, so clocks need not agree
 
@@ -40,12 +42,13 @@ type member struct {
 	waiting []placed // proposals whose clients wait here
 	owed    byte     // attempts that are applied and not answered yet
 
-	// Copies of what the node knows.
+	// What the node knows, for whoever looks often.
 	role   raft.Role
 	term   id.Term
 	commit id.Index
+	log    []raft.Entry // in memory, or on the disk if it is down
 
-	encoded [2][]byte // under plain and under swapped names
+	number [2]uint32 // of its encoding under plain and under swapped names
 }
 
 type placed struct {
@@ -54,27 +57,19 @@ type placed struct {
 	term    id.Term
 }
 
-// log is what the member takes for its log: in memory, or on the disk if it is down.
-func (m *member) log() []raft.Entry {
-	if m.node == nil {
-		return m.disk
-	}
-	_, tail := m.node.Tail(1)
-	return tail
-}
-
 // packet is a message in flight.
 type packet struct {
 	from, to int
 	message  raft.Message
-	encoded  [2]string
+	body     string    // in wire's encoding: it names no member
+	number   [2]uint32 // of its encoding under plain and under swapped names
 }
 
 // state is everything: three members, the messages in flight, and what the
 // checks have to remember (history.go).
 type state struct {
 	members [members]*member
-	net     []*packet // by encoding
+	net     []*packet // by number
 	past    history
 }
 
@@ -121,41 +116,31 @@ func (m *member) restored(c membership.Config) raft.Restored {
 	return r
 }
 
-// land makes a write durable.
-func (m *member) land(p raft.Persist) {
-	m.hard = p.Hard
-	if len(p.Entries) > 0 {
-		m.disk = slices.Concat(m.disk[:p.Entries[0].Index-1], p.Entries)
+// encode takes down what the member is.
+func (m *member) encode(b []byte, name func(id.NodeID) byte) []byte {
+	b = append(b, 'm', name(nodeID(m.self)))
+	b = binary.AppendUvarint(b, uint64(m.hard.Term))
+	b = append(b, name(m.hard.Vote), byte(m.hard.Commit))
+	b = appendEntries(b, m.disk)
+	if m.node == nil {
+		return append(b, 0)
 	}
-}
-
-// encode takes down what the member is, under both names.
-func (m *member) encode() {
-	for k, name := range names {
-		b := binary.AppendUvarint(nil, uint64(m.hard.Term))
-		b = append(b, name(m.hard.Vote), byte(m.hard.Commit))
-		b = appendEntries(b, m.disk)
-		if m.node == nil {
-			m.encoded[k] = append(b, 0)
-			continue
-		}
-		b = append(b, 1, m.owed, byte(len(m.waiting)))
-		for _, p := range m.waiting {
-			b = append(b, p.attempt, byte(p.index), byte(p.term))
-		}
-		b = append(b, byte(len(m.writes)))
-		for _, p := range m.writes {
-			b = append(b, byte(p.Token-m.durable), byte(p.Hard.Term), name(p.Hard.Vote), byte(p.Hard.Commit))
-			b = appendEntries(b, p.Entries)
-		}
-		b = append(b, byte(len(m.held)))
-		for _, s := range m.held {
-			message := wire.AppendMessage(nil, s.Message)
-			b = append(b, name(s.To), byte(s.After-m.durable), byte(len(message)))
-			b = append(b, message...)
-		}
-		m.encoded[k] = m.node.Fingerprint(b, name)
+	b = append(b, 1, m.owed, byte(len(m.waiting)))
+	for _, p := range m.waiting {
+		b = append(b, p.attempt, byte(p.index), byte(p.term))
 	}
+	b = append(b, byte(len(m.writes)))
+	for _, p := range m.writes {
+		b = append(b, byte(p.Token-m.durable), byte(p.Hard.Term), name(p.Hard.Vote), byte(p.Hard.Commit))
+		b = appendEntries(b, p.Entries)
+	}
+	b = append(b, byte(len(m.held)))
+	for _, s := range m.held {
+		message := wire.AppendMessage(nil, s.Message)
+		b = append(b, name(s.To), byte(s.After-m.durable), byte(len(message)))
+		b = append(b, message...)
+	}
+	return m.node.Fingerprint(b, name)
 }
 
 func appendEntries(b []byte, entries []raft.Entry) []byte {
@@ -167,20 +152,57 @@ func appendEntries(b []byte, entries []raft.Entry) []byte {
 	return b
 }
 
-func newPacket(from, to int, m raft.Message) *packet {
-	p := &packet{from: from, to: to, message: m}
-	body := wire.AppendMessage(nil, m)
-	for k, name := range names {
-		p.encoded[k] = string([]byte{name(nodeID(from)), name(nodeID(to)), byte(len(body))}) + string(body)
+// numbers gives out a number per encoding.
+type numbers map[string]uint32
+
+func (n numbers) of(encoding []byte) uint32 {
+	if k, ok := n[string(encoding)]; ok {
+		return k
 	}
+	k := uint32(len(n))
+	n[string(encoding)] = k
+	return k
+}
+
+// one returns the one member that is like m.
+func (g *search) one(m *member) *member {
+	for k, name := range names {
+		g.buffer = m.encode(g.buffer[:0], name)
+		m.number[k] = g.numbers.of(g.buffer)
+	}
+	if known, ok := g.members[m.number[0]]; ok {
+		return known
+	}
+	m.log = m.disk
+	if m.node != nil {
+		_, m.log = m.node.Tail(1)
+	}
+	g.members[m.number[0]] = m
+	return m
+}
+
+// packet returns the one message of this content between these two.
+func (g *search) packet(from, to int, m raft.Message) *packet {
+	p := &packet{from: from, to: to, message: m, body: string(wire.AppendMessage(nil, m))}
+	for k, name := range names {
+		g.buffer = append(g.buffer[:0], 'p', name(nodeID(from)), name(nodeID(to)))
+		g.buffer = append(g.buffer, p.body...)
+		p.number[k] = g.numbers.of(g.buffer)
+	}
+	if known, ok := g.packets[p.number[0]]; ok {
+		return known
+	}
+	g.packets[p.number[0]] = p
 	return p
 }
 
-func (s *state) send(p *packet) {
-	at, _ := slices.BinarySearchFunc(s.net, p, func(a, b *packet) int {
-		return bytes.Compare([]byte(a.encoded[0]), []byte(b.encoded[0]))
-	})
-	s.net = slices.Insert(slices.Clip(s.net), at, p)
+// send puts messages under way.
+func (s *state) send(out []*packet) {
+	if len(out) == 0 {
+		return
+	}
+	s.net = slices.Concat(s.net, out)
+	slices.SortFunc(s.net, func(a, b *packet) int { return cmp.Compare(a.number[0], b.number[0]) })
 }
 
 func (s *state) without(k int) {
@@ -193,126 +215,50 @@ type print [16]byte
 
 // print hashes the state. Under symmetry two states that differ by the names of
 // the followers have the same. Without past, the history is not part of it.
-func (s *state) print(buffer *[]byte, symmetric, past bool) print {
-	var least print
-	for k := range names {
-		b := (*buffer)[:0]
-		order := [members]int{0, 1, 2}
-		if k == 1 {
-			order = [members]int{0, 2, 1}
-		}
-		for _, i := range order {
-			b = binary.AppendUvarint(b, uint64(len(s.members[i].encoded[k])))
-			b = append(b, s.members[i].encoded[k]...)
-		}
-		if k == 0 {
-			for _, p := range s.net {
-				b = append(b, p.encoded[0]...)
-			}
-		} else {
-			other := make([]string, len(s.net))
-			for i, p := range s.net {
-				other[i] = p.encoded[1]
-			}
-			slices.Sort(other)
-			for _, p := range other {
-				b = append(b, p...)
-			}
-		}
-		b = append(b, byte(len(s.net)))
-		if past {
-			b = s.past.encode(b, order)
-		}
-		*buffer = b
-		sum := sha256.Sum256(b)
-		if p := print(sum[:16]); k == 0 || bytes.Compare(p[:], least[:]) < 0 {
-			least = p
-		}
-		if !symmetric {
-			break
+func (g *search) print(s *state, symmetric, past bool) print {
+	g.buffer = s.encode(g.buffer[:0], 0, past)
+	if symmetric {
+		g.other = s.encode(g.other[:0], 1, past)
+		if bytes.Compare(g.other, g.buffer) < 0 {
+			g.buffer, g.other = g.other, g.buffer
 		}
 	}
-	return least
+	sum := sha256.Sum256(g.buffer)
+	return print(sum[:16])
 }
 
-// change gives s a copy of member i that may be changed.
-func (s *state) change(i int) *member {
-	m := *s.members[i]
-	m.writes, m.held, m.waiting = slices.Clip(m.writes), slices.Clip(m.held), slices.Clip(m.waiting)
-	if m.node != nil {
-		m.node = m.node.Clone()
+var orders = [2][members]int{{0, 1, 2}, {0, 2, 1}}
+
+// encode writes the numbers down, under plain (k 0) or swapped names.
+func (s *state) encode(b []byte, k int, past bool) []byte {
+	for _, i := range orders[k] {
+		b = binary.LittleEndian.AppendUint32(b, s.members[i].number[k])
 	}
-	s.members[i] = &m
-	return &m
+	at := len(b)
+	for _, p := range s.net {
+		b = binary.BigEndian.AppendUint32(b, p.number[k])
+	}
+	if k == 1 {
+		sort4(b[at:])
+	}
+	b = append(b, byte(len(s.net)))
+	if past {
+		b = s.past.encode(b, orders[k])
+	}
+	return b
 }
 
-// pass gives events to member i, which is a copy of s's own, and takes the
-// effects. The machine applies at once: it is volatile, so when it does so shows
-// in nothing but the answer, which is a step of its own.
-func (g *search) pass(s *state, i int, events ...raft.Event) error {
-	m := s.members[i]
-	for more := true; more; more = len(events) > 0 {
-		effects := m.node.Step(m.clock, events, nil)
-		events = nil
-		for _, e := range effects {
-			switch e := e.(type) {
-			case raft.Persist:
-				m.writes = append(m.writes, e)
-			case raft.Send:
-				if e.After > m.durable {
-					m.held = append(m.held, e)
-				} else {
-					s.send(newPacket(i, int(e.To.Node)-1, e.Message))
-				}
-			case raft.Apply:
-				if err := m.apply(e.Entries); err != nil {
-					return err
-				}
-				events = append(events, raft.Applied{Index: e.Entries[len(e.Entries)-1].Index})
-			case raft.Placed:
-				m.waiting = append(m.waiting, placed{byte(e.ID.Sequence), e.Index, e.Term})
-			case raft.Halt:
-				if err := g.fail(Halted, "%v stops for good: %v", nodeID(i), e.Reason); err != nil {
-					return err
-				}
-			case raft.Emit, raft.Refused:
-			default:
-				return fmt.Errorf("enumerate: %v asks for %T, which this world does not have", nodeID(i), e)
+// sort4 sorts groups of four bytes.
+func sort4(b []byte) {
+	for i := 4; i < len(b); i += 4 {
+		for j := i; j > 0 && bytes.Compare(b[j-4:j], b[j:j+4]) > 0; j -= 4 {
+			for x := range 4 {
+				b[j-4+x], b[j+x] = b[j+x], b[j-4+x]
 			}
 		}
-		st := m.node.Status()
-		m.role, m.term, m.commit = st.Role, st.Term, st.Commit
 	}
-	return nil
-}
-
-// apply is the machine: it finds whose command it was.
-func (m *member) apply(entries []raft.Entry) error {
-	for i := range entries {
-		e := &entries[i]
-		if int(e.Index) > len(m.disk) || !same(&m.disk[e.Index-1], e) {
-			return broken(DurableFirst, "entry %d is applied where it is not on the disk", e.Index)
-		}
-		m.waiting = slices.DeleteFunc(slices.Clone(m.waiting), func(p placed) bool {
-			if p.index != e.Index {
-				return false
-			}
-			if p.term == e.Term {
-				m.owed |= 1 << p.attempt
-			}
-			return true
-		})
-	}
-	return nil
 }
 
 func same(a, b *raft.Entry) bool {
 	return a.Term == b.Term && a.Kind == b.Kind && a.Proposal == b.Proposal
-}
-
-func faultSet(names []faults.Switch) (*faults.Set, error) {
-	if len(names) == 0 {
-		return nil, nil
-	}
-	return faults.New(names...)
 }

@@ -81,7 +81,7 @@ func news(before, after *state) string {
 		if m.role != was.role || m.term != was.term {
 			switch {
 			case m.role == raft.Leader:
-				fmt.Fprintf(&b, " It is the leader of term %d now, with the log%s.", m.term, entriesText(m.log()))
+				fmt.Fprintf(&b, " It is the leader of term %d now, with the log%s.", m.term, entriesText(m.log))
 			case m.role == raft.Candidate:
 				fmt.Fprintf(&b, " It stands in term %d.", m.term)
 			case was.role == raft.Leader:
