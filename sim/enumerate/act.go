@@ -17,7 +17,7 @@ const (
 	answer                  // a member's answer leaves for the client
 	deliver                 // a message arrives
 	double                  // a message arrives, and a copy of it is still under way
-	sync                    // the oldest write of a member is durable
+	fsync                   // the oldest write of a member is durable
 	crash                   // a member stops; its oldest `keep` writes had reached the disk
 	restart                 // it starts from its disk
 	silence                 // a member heard no leader for an election timeout
@@ -49,7 +49,7 @@ func (g *search) steps(s *state, out []step) []step {
 			out = append(out, step{answer, who, 0})
 		}
 		if m.batch() > 0 {
-			out = append(out, step{sync, who, 0})
+			out = append(out, step{fsync, who, 0})
 		}
 		if m.role != raft.Leader && int(h.elections) < o.Elections && g.mayStand(h, i) {
 			out = g.silences(s, i, out)

@@ -72,7 +72,7 @@ func (w *worker) do(k kind, arg int, p *packet) error {
 		return nil
 	case deliver:
 		return w.deliver(p)
-	case sync:
+	case fsync:
 		return w.sync(w.batch())
 	case crash:
 		return w.crash(arg)

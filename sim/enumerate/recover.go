@@ -170,7 +170,7 @@ func (g *search) flow(s *state, lineup [members]int) error {
 		for _, i := range lineup {
 			if s.members[i].batch() > 0 {
 				busy = true
-				if err := g.happen(s, i, sync, 0, nil); err != nil {
+				if err := g.happen(s, i, fsync, 0, nil); err != nil {
 					return err
 				}
 			}

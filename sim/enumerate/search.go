@@ -90,9 +90,9 @@ type search struct {
 	packets map[uint32]*packet
 	locals  map[input]*output
 
-	seen    map[print]bool // true: the first leader's failure leads right there
-	tree    []branch       // how each state was found, in order
-	endings map[print]*ending
+	seen    map[fingerprint]bool // true: the first leader's failure leads right there
+	tree    []branch             // how each state was found, in order
+	endings map[fingerprint]*ending
 	effects *effects
 	buffer  []byte // scratch
 	other   []byte
@@ -145,7 +145,7 @@ func newSearch(o Options) (*search, error) {
 		o.StatesMax = statesMax
 	}
 	g := &search{
-		Options: o, report: &Report{Options: o}, seen: map[print]bool{}, endings: map[print]*ending{},
+		Options: o, report: &Report{Options: o}, seen: map[fingerprint]bool{}, endings: map[fingerprint]*ending{},
 		numbers: numbers{}, members: map[uint32]*member{}, packets: map[uint32]*packet{}, locals: map[input]*output{},
 	}
 	var err error

@@ -209,13 +209,13 @@ func (s *state) without(k int) {
 	s.net = slices.Concat(s.net[:k], s.net[k+1:])
 }
 
-// print is the fingerprint of a state: 128 bits of a cryptographic hash, so that
+// fingerprint is a state in 128 bits of a cryptographic hash, so that
 // two different states are not taken for one.
-type print [16]byte
+type fingerprint [16]byte
 
 // print hashes the state. Under symmetry two states that differ by the names of
 // the followers have the same. Without past, the history is not part of it.
-func (g *search) print(s *state, symmetric, past bool) print {
+func (g *search) print(s *state, symmetric, past bool) fingerprint {
 	g.buffer = s.encode(g.buffer[:0], 0, past)
 	if symmetric {
 		g.other = s.encode(g.other[:0], 1, past)
@@ -224,7 +224,7 @@ func (g *search) print(s *state, symmetric, past bool) print {
 		}
 	}
 	sum := sha256.Sum256(g.buffer)
-	return print(sum[:16])
+	return fingerprint(sum[:16])
 }
 
 var orders = [2][members]int{{0, 1, 2}, {0, 2, 1}}

@@ -47,7 +47,7 @@ func tell(s *state, a step) string {
 			line += " A copy is still under way."
 		}
 		return line
-	case sync:
+	case fsync:
 		return fmt.Sprintf("%v's disk has finished a write: %s.", n, writeText(m.writes[m.batch()-1]))
 	case crash:
 		switch lost := len(m.writes) - int(a.arg); {
