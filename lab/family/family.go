@@ -8,9 +8,13 @@ import (
 
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/bully"
+	"github.com/quorate/quorate/lab/dledger"
+	"github.com/quorate/quorate/lab/mongo"
 	"github.com/quorate/quorate/lab/paxos"
 	"github.com/quorate/quorate/lab/raft"
 	"github.com/quorate/quorate/lab/recipes"
+	"github.com/quorate/quorate/lab/writers"
+	"github.com/quorate/quorate/lab/zen"
 	"github.com/quorate/quorate/sim"
 )
 
@@ -18,8 +22,12 @@ import (
 func All() []lab.Protocol {
 	return slices.Concat(
 		raft.Protocols(),
-		bully.Protocols(),
 		paxos.Protocols(),
+		bully.Protocols(),
+		zen.Protocols(),
+		mongo.Protocols(),
+		dledger.Protocols(),
+		writers.Protocols(),
 	)
 }
 
