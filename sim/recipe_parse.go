@@ -136,7 +136,7 @@ func (p *parser) parse(words []string, line string) error {
 }
 
 // storyWords begin the lines that are for people: one of each.
-var storyWords = []string{"title", "title.zh", "about", "about.zh", "lesson", "lesson.zh", "source", "mission", "illustration"}
+var storyWords = []string{"title", "title.zh", "about", "about.zh", "lesson", "lesson.zh", "without", "without.zh", "source", "mission", "illustration"}
 
 // switched reads broken SWITCH and break SWITCH. Which switches there are is the
 // protocol's affair; of quorate's own Raft they are known here.

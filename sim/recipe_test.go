@@ -99,7 +99,7 @@ func TestRecipeErrorsNameTheLine(t *testing.T) {
 		{head + "fault 0s 1s pause leader\n", `recipe: line 5: "leader" is not a node; nodes are n1 to n9`},
 		{head + "config a 1\nconfig a 2\n", `recipe: line 6: config a stands in line 5 already`},
 		{head + "config a\n", `recipe: line 5: config takes a name and a value`},
-		{head + "sed 1\n", `recipe: line 5: unknown word "sed"; want seed, length, voters, learners, spares, config, workload, do, fault, protocol, caption, expect, broken, break, then, fork or one of the story: title, title.zh, about, about.zh, lesson, lesson.zh, source, mission, illustration`},
+		{head + "sed 1\n", `recipe: line 5: unknown word "sed"; want seed, length, voters, learners, spares, config, workload, do, fault, protocol, caption, expect, broken, break, then, fork or one of the story: title, title.zh, about, about.zh, lesson, lesson.zh, without, without.zh, source, mission, illustration`},
 	} {
 		_, err := Parse(c.text)
 		if err == nil || err.Error() != c.want {

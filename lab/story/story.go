@@ -34,7 +34,7 @@ type Teller struct {
 	steps    []*step
 	nodes    map[uint64]belief // by number; only looked up
 	numbers  []uint64
-	acts     int // operations that stand in do lines, if there is no workload: all are told
+	tries    map[uint64]uint64 // by operation; only looked up
 }
 
 // step is what happened from one caption or fault to the next.
@@ -97,7 +97,7 @@ type belief struct {
 // New returns a teller for a run. language is "en" or "zh": of the recipe's texts;
 // what the machines say is English.
 func New(r sim.Recipe, p lab.Protocol, language string) *Teller {
-	t := &Teller{language: language, recipe: r, protocol: p, nodes: map[uint64]belief{}}
+	t := &Teller{language: language, recipe: r, protocol: p, nodes: map[uint64]belief{}, tries: map[uint64]uint64{}}
 	t.numbers = r.Nodes()
 	slices.Sort(t.numbers)
 	for _, n := range t.numbers {
@@ -180,7 +180,8 @@ func (t *Teller) Record(e trace.Event) {
 	case trace.Noted:
 		t.say(e, fmt.Sprintf("n%d: %s%s", n, text("what"), particulars(e.Fields[1:])))
 	case trace.Requested:
-		if t.told(number("operation")) {
+		t.tries[number("operation")] = number("try")
+		if t.told() && number("try") <= triesTold {
 			t.say(e, fmt.Sprintf("the client beside n%d asks n%d: %s (operation %d%s)", number("client"), n, text("verb"), number("operation"), again(number("try"))))
 		}
 	case trace.Answered:
@@ -219,12 +220,8 @@ func particulars(fields []trace.Field) string {
 	return b.String()
 }
 
-// told tells whether single operations are part of the story: when the recipe has
-// do lines and no workload.
-func (t *Teller) told(op uint64) bool {
-	if len(t.recipe.Acts) == 0 {
-		return false
-	}
+// told tells whether single operations are the story: when there is no workload.
+func (t *Teller) told() bool {
 	for _, a := range t.recipe.Workload {
 		if a.Name == "clients" && a.Value == "0" {
 			return true
@@ -342,7 +339,7 @@ func (t *Teller) answer(e trace.Event) {
 	s := t.now()
 	outcome, why := field(e, "outcome").Text, field(e, "why").Text
 	op, verb := field(e, "operation").Number, field(e, "verb").Text
-	if t.told(op) {
+	if t.told() && (outcome != "refused" || t.tries[op] <= triesTold) {
 		line := fmt.Sprintf("n%d answers operation %d: %s", e.Node.Node, op, outcome)
 		if why != "" {
 			line += ": " + why

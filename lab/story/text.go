@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/lab"
 )
 
@@ -28,14 +27,26 @@ func (t *Teller) Text(r lab.Result) string {
 	if about := r0.Tell("about", t.language); about != "" {
 		b.WriteString("\n" + wrap(about, "") + "\n")
 	}
-	for i, s := range t.steps {
-		t.step(&b, s, i == len(t.steps)-1, id.Time(r.Simulated))
+	if len(r0.Broken) > 0 {
+		b.WriteString("\n" + wrap("What follows is told as it goes when nothing is broken; the lines between and the verdicts show how it went.", "") + "\n")
+	}
+	var before []belief
+	for _, s := range t.steps {
+		t.step(&b, s, before)
+		before = s.after
 	}
 	b.WriteString("\nVerdicts\n")
 	for _, v := range Verdicts(t.protocol, r) {
+		if v.Load && t.told() {
+			continue // figures of a workload that there is not
+		}
 		fmt.Fprintf(&b, "  %s %s\n", v.Sign, v.Text)
 	}
-	if lesson := r0.Tell("lesson", t.language); lesson != "" && len(r0.Broken) == 0 {
+	word := "lesson"
+	if len(r0.Broken) > 0 {
+		word = "without"
+	}
+	if lesson := r0.Tell(word, t.language); lesson != "" {
 		b.WriteString("\n" + wrap(lesson, "") + "\n")
 	}
 	if source := r0.Tell("source", t.language); source != "" {
@@ -62,7 +73,7 @@ func (t *Teller) switchText(name string) string {
 }
 
 // step prints one step: captions and faults, what happened, the sums, beliefs.
-func (t *Teller) step(b *strings.Builder, s *step, last bool, end id.Time) {
+func (t *Teller) step(b *strings.Builder, s *step, before []belief) {
 	if len(s.captions)+len(s.faults)+len(s.lines) == 0 && s.at != 0 {
 		return
 	}
@@ -80,8 +91,8 @@ func (t *Teller) step(b *strings.Builder, s *step, last bool, end id.Time) {
 		fmt.Fprintf(b, "             … and %d lines more; --trace has them all\n", s.left)
 	}
 	t.sums(b, s)
-	if len(s.after) > 0 {
-		fmt.Fprintf(b, "             who believes what: %s\n", strings.TrimPrefix(wrap(Beliefs(s.after), "                                "), "                                "))
+	if text := Beliefs(s.after); text != Beliefs(before) {
+		fmt.Fprintf(b, "             who believes what: %s\n", strings.TrimPrefix(wrap(text, "                                "), "                                "))
 	}
 }
 
@@ -196,6 +207,7 @@ type Verdict struct {
 	Checker string `json:"checker"` // C1 … C7, or what was measured
 	Sign    string `json:"sign"`    // ✓ kept, ✗ broken, – means nothing here, · a figure
 	Text    string `json:"text"`
+	Load    bool   `json:"-"` // a figure that means something under a workload only
 }
 
 // Verdicts are all checkers' words on a run.
@@ -205,33 +217,34 @@ func Verdicts(p lab.Protocol, r lab.Result) []Verdict {
 	judge := func(checker string, applies bool, bad int, kept, broken string) {
 		switch {
 		case !applies:
-			list = append(list, Verdict{checker, "–", checker + " " + kept + ": means nothing here"})
+			list = append(list, Verdict{Checker: checker, Sign: "–", Text: checker + " " + kept + ": means nothing here"})
 		case bad == 0:
-			list = append(list, Verdict{checker, "✓", checker + " " + kept})
+			list = append(list, Verdict{Checker: checker, Sign: "✓", Text: checker + " " + kept})
 		default:
-			list = append(list, Verdict{checker, "✗", checker + " " + fmt.Sprintf(broken, bad)})
+			list = append(list, Verdict{Checker: checker, Sign: "✗", Text: checker + " " + fmt.Sprintf(broken, bad)})
 		}
 	}
-	judge("C1", p.Epochs, m.SameEpoch, "no epoch had two leaders", "in %d epochs two nodes led")
-	judge("C2", !p.Leaderless, m.TwoLeaders, "never did two leaders acknowledge writes at once", "%d writes were acknowledged by one leader while another acknowledged too")
-	judge("C3", true, m.Lost, fmt.Sprintf("no acknowledged write is lost (of %d)", m.Acked), "%d acknowledged writes are lost")
+	judge("C1", p.Epochs, m.SameEpoch, "no epoch had two leaders", "epochs in which two nodes led: %d")
+	judge("C2", !p.Leaderless, m.TwoLeaders, "never did two leaders acknowledge writes at once", "writes acknowledged by one leader while another acknowledged too: %d")
+	judge("C3", true, m.Lost, fmt.Sprintf("no acknowledged write is lost (of %d)", m.Acked), "acknowledged writes that are lost: %d")
 	if m.LostWorst > m.Lost {
-		list = append(list, Verdict{"C3", "✗", fmt.Sprintf("C3 for a while %d acknowledged writes were missing from a serving leader", m.LostWorst)})
+		list = append(list, Verdict{Checker: "C3", Sign: "✗", Text: fmt.Sprintf("C3 for a while %d acknowledged writes were missing from a serving leader", m.LostWorst)})
 	}
-	judge("C4", true, m.Divergent, "nowhere did two nodes decide different operations", "at %d positions two nodes decided different operations")
-	judge("C5", true, m.Stale, "no read was stale", "%d reads missed a write acknowledged before")
-	judge("", true, m.Twice, "no operation took effect twice", "%d operations took effect twice")
-	figure := func(text string) { list = append(list, Verdict{"", "·", text}) }
+	judge("C4", true, m.Divergent, "nowhere did two nodes decide different operations", "positions at which two nodes decided different operations: %d")
+	judge("C5", true, m.Stale, "no read was stale", "reads that missed a write acknowledged before: %d")
+	judge("", true, m.Twice, "no operation took effect twice", "operations that took effect twice: %d")
+	figure := func(text string) { list = append(list, Verdict{Sign: "·", Text: text}) }
+	load := func(text string) { list = append(list, Verdict{Sign: "·", Text: text, Load: true}) }
 	if m.Recovery > 0 {
 		figure("C6 from the fault to the next leader's first acknowledgement: " + Span(m.Recovery))
 	}
 	if !p.Leaderless {
 		figure(fmt.Sprintf("C7 changes of leader: %d", m.Changes))
 	}
-	figure("longest without an acknowledged write: " + Span(m.Gap))
-	figure(fmt.Sprintf("operations: %d, of them %d writes acknowledged, %d refused, %d of unknown outcome", m.Operations, m.Acked, m.Refused, m.Unknown))
+	load("longest without an acknowledged write: " + Span(m.Gap))
+	figure(fmt.Sprintf("operations: %d; writes acknowledged: %d; refused: %d; unknown outcome: %d", m.Operations, m.Acked, m.Refused, m.Unknown))
 	if m.Acked > 0 {
-		figure(fmt.Sprintf("per acknowledged write: %s messages, %s bytes, %s fsyncs", tenths(m.Messages, m.Acked), tenths(m.Bytes, m.Acked), tenths(m.Syncs, m.Acked)))
+		load(fmt.Sprintf("per acknowledged write: %s messages, %s bytes, %s fsyncs", tenths(m.Messages, m.Acked), tenths(m.Bytes, m.Acked), tenths(m.Syncs, m.Acked)))
 	}
 	for i := range list {
 		list[i].Text = strings.TrimSpace(list[i].Text)

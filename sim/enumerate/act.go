@@ -35,46 +35,50 @@ type step struct {
 // steps appends what may happen next in s within the bounds, always in the same
 // order.
 func (g *search) steps(s *state, out []step) []step {
-	h, o := &s.past, &g.Options
 	for i, m := range s.members {
-		who := int8(i)
 		if m.node == nil {
-			out = append(out, step{restart, who, 0})
-			continue
-		}
-		if m.role == raft.Leader && g.mayAsk(s, i) {
-			out = append(out, step{request, who, int16(h.attempts) + 1})
-		}
-		if m.owed != 0 {
-			out = append(out, step{answer, who, 0})
-		}
-		if m.batch() > 0 {
-			out = append(out, step{fsync, who, 0})
-		}
-		if m.role != raft.Leader && int(h.elections) < o.Elections && g.mayStand(h, i) {
-			out = g.silences(s, i, out)
-		}
-		if m.role == raft.Leader && int(h.heartbeats) < o.Heartbeats {
-			out = append(out, step{beat, who, 0})
-		}
-		if int(h.crashes) < o.Crashes {
-			for keep := 0; keep <= len(m.writes); keep++ {
-				out = append(out, step{crash, who, int16(keep)})
-			}
+			out = append(out, step{restart, int8(i), 0})
+		} else {
+			out = g.memberSteps(s, i, out)
 		}
 	}
-	defer func() {
-		if g.backwards {
-			slices.Reverse(out)
-		}
-	}()
 	for k, p := range s.net {
 		if s.members[p.to].node == nil || k > 0 && p == s.net[k-1] {
 			continue // it waits for the member; or is the twin of the one before
 		}
 		out = append(out, step{deliver, int8(p.to), int16(k)})
-		if int(h.duplicates) < o.Duplicates {
+		if int(s.past.duplicates) < g.Options.Duplicates {
 			out = append(out, step{double, int8(p.to), int16(k)})
+		}
+	}
+	if g.backwards {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+// memberSteps: what member i, which is up, may do or suffer.
+func (g *search) memberSteps(s *state, i int, out []step) []step {
+	h, o, m, who := &s.past, &g.Options, s.members[i], int8(i)
+	leads := m.role == raft.Leader
+	if leads && g.mayAsk(s, i) {
+		out = append(out, step{request, who, int16(h.attempts) + 1})
+	}
+	if m.owed != 0 {
+		out = append(out, step{answer, who, 0})
+	}
+	if m.batch() > 0 {
+		out = append(out, step{fsync, who, 0})
+	}
+	if !leads && int(h.elections) < o.Elections && g.mayStand(h, i) {
+		out = g.silences(s, i, out)
+	}
+	if leads && int(h.heartbeats) < o.Heartbeats {
+		out = append(out, step{beat, who, 0})
+	}
+	if int(h.crashes) < o.Crashes {
+		for keep := 0; keep <= len(m.writes); keep++ {
+			out = append(out, step{crash, who, int16(keep)})
 		}
 	}
 	return out
@@ -128,7 +132,7 @@ func (g *search) take(s *state, a step) (*state, error) {
 		next.past.heartbeats++
 	}
 	if err == nil {
-		next.bury()
+		g.bury(&next)
 		err = g.check(&next, i)
 	}
 	if err == nil {
@@ -227,15 +231,15 @@ func (g *search) answered(s *state) error {
 //
 //   - An answer of a term that its receiver's disk has left behind. (A request
 //     stays: it is answered with the newer term.)
-//   - An acknowledgement that tells the leader of the term nothing new: of a
-//     heartbeat, or of entries it knows to be there. It could only make a leader
-//     repeat something, and whatever is repeated may as well arrive late.
-func (s *state) bury() {
+//   - The acknowledgement of a heartbeat by the leader of the same term. It could
+//     only make it send again what may have been lost, and what may be lost may as
+//     well arrive late. Where leaders' clocks move (Options.Heartbeats) it stays.
+func (g *search) bury(s *state) {
 	dead := func(p *packet) bool {
 		m := s.members[p.to]
 		switch x := p.message.(type) {
 		case raft.HeartbeatAck:
-			return x.Term < m.hard.Term || x.Term == m.hard.Term && m.node != nil && m.role == raft.Leader
+			return x.Term < m.hard.Term || g.Options.Heartbeats == 0 && x.Term == m.hard.Term && m.node != nil && m.role == raft.Leader
 		case raft.AppendAccepted, raft.AppendRejected, raft.Vote:
 			return x.SenderTerm() < m.hard.Term
 		case raft.PreVote:

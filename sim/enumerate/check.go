@@ -47,12 +47,16 @@ func broken(r Rule, format string, args ...any) error {
 // check judges s after something happened to member i, and brings its history
 // up to date.
 func (g *search) check(s *state, i int) error {
-	for _, rule := range []func(*state, int) error{g.leads, g.commits, g.matches, g.durable} {
-		if err := rule(s, i); err != nil {
-			return err
-		}
+	if err := g.leads(s, i); err != nil {
+		return err
 	}
-	return nil
+	if err := g.commits(s, i); err != nil {
+		return err
+	}
+	if err := g.matches(s, i); err != nil {
+		return err
+	}
+	return g.durable(s)
 }
 
 func (g *search) fail(r Rule, format string, args ...any) error {
@@ -152,7 +156,7 @@ func (g *search) commits(s *state, i int) error {
 func (g *search) matches(s *state, i int) error {
 	mine := s.members[i].log
 	for j, o := range s.members {
-		for _, log := range [][]raft.Entry{o.log, o.disk} {
+		for _, log := range [2][]raft.Entry{o.log, o.disk} {
 			met := false
 			for k := min(len(mine), len(log)) - 1; k >= 0; k-- {
 				met = met || mine[k].Term == log[k].Term
@@ -166,7 +170,7 @@ func (g *search) matches(s *state, i int) error {
 }
 
 // durable: what was committed is on a majority of disks, whatever crashes now.
-func (g *search) durable(s *state, _ int) error {
+func (g *search) durable(s *state) error {
 	for k := range s.past.committed {
 		disks := 0
 		for _, m := range s.members {

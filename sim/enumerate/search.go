@@ -28,7 +28,7 @@ type Options struct {
 	Ignore []Rule          // checks to leave out: to see a later consequence of a breakage
 
 	StatesMax int                 // stop there, with Report.Complete false. 0: 20,000,000, some 6 GB
-	Progress  func(Progress) bool // called every 10,000 states; false stops the search. May be nil
+	Progress  func(Progress) bool `json:"-"` // called every 10,000 states; false stops the search. May be nil
 }
 
 // Progress is how far a search is.

@@ -23,6 +23,21 @@ const (
 	situations                         // how many there are
 )
 
+var shortNames = [situations]string{
+	"not failed", "before the command", "only the leader", "all followers", "some follower",
+	"committed at the leader", "committed everywhere", "two leaders", "answered", "deposed",
+}
+
+func (s Situation) String() string {
+	if s < situations {
+		return shortNames[s]
+	}
+	return "no situation"
+}
+
+// MarshalText makes it readable in JSON.
+func (s Situation) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Text is one sentence in the two languages of the lab.
 type Text struct{ English, Chinese string }
 
