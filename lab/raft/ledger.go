@@ -209,7 +209,7 @@ func (s *state) Tell(e production.Entry, applied bool) lab.Entry {
 		return lab.Entry{Kind: "session"}
 	}
 	shown := lab.Entry{Op: c.op, Client: c.client}
-	if applied && s.ledger.took[c.op] != e.Index {
+	if applied && !s.bare && s.ledger.took[c.op] != e.Index {
 		shown.Kind = "repeat"
 	}
 	return shown

@@ -114,7 +114,7 @@ func (c *Core) sent(t *lab.Turn, s host.Send) {
 	older := asked.LastTerm < mine || asked.LastTerm == mine && asked.LastIndex < id.Index(len(c.entries))
 	switch {
 	case asked.Term < v.Term:
-		t.Rule("old-term", fmt.Sprintf("%s asks about a vote in term %d, but this is term %d: refused, and told so (§5.1)", s.To, asked.Term+1, v.Term))
+		t.Rule("old-term", fmt.Sprintf("%s asks who would vote for it in term %d, but this node has reached term %d already: refused, and told so (§5.1)", s.To, asked.Term+1, v.Term))
 	case older && !c.broken("no-log-check"):
 		t.Rule("log-check", fmt.Sprintf("would refuse %s its vote: %s's log is older than its own (§5.4.1)", s.To, s.To))
 	default:
