@@ -178,6 +178,9 @@ func TestBrokenRulesAreFound(t *testing.T) {
 		{"and what they cost", Options{Crashes: 1, Elections: 2, Candidates: []int{1, 2}, Break: []faults.Switch{faults.DoubleVote}, Ignore: []Rule{Recovery, OneVote}}, ElectionSafety, 13,
 			"It is the leader of term 2 now, with the log 1/t1 first of its leader, 2/t2 first of its leader.", false},
 		{"an older term counted", Options{Elections: 1, Candidates: []int{3}, OneEntryPerMessage: true, Break: []faults.Switch{faults.CountPriorTerm}}, OwnTerm, 13, "n3 takes entry 2 for committed.", false},
+		{"applied before it is durable", Options{Crashes: 1, Break: []faults.Switch{faults.ApplyBeforeDurable}, Ignore: []Rule{Recovery}}, DurableFirst, 8, "n1 receives from n3: in term 1 my log is yours up to entry 2.", false},
+		{"a conflict that is kept", Options{Elections: 1, Break: []faults.Switch{faults.KeepConflict}}, Recovery, 6, "n1 steps down: there is term 2.", false},
+		{"committed past what was verified", Options{Elections: 1, Break: []faults.Switch{faults.CommitPastVerified}}, Recovery, 10, "in term 2 my log is yours up to entry 2.", false},
 		{"and what it costs: Figure 8", Options{Elections: 3, Candidates: []int{3, 1, 3}, OneEntryPerMessage: true, Break: []faults.Switch{faults.CountPriorTerm},
 			Ignore: []Rule{OwnTerm}, Situations: []Situation{Deposed}}, Recovery, 25, "n1 takes entry 2 for committed.", true},
 	} {
@@ -247,10 +250,10 @@ func TestLargeBounds(t *testing.T) {
 		return
 	}
 	for _, o := range []Options{
-		{Crashes: 1, Elections: 1, PreVoteSteps: true},
-		{Crashes: 1, Elections: 1, Retries: 1, Situations: []Situation{BeforeData, OnlyLeader, AllFollowers, SomeFollower, CommittedAtLeader, CommittedAll}},
 		{Elections: 1, Heartbeats: 1},
 		{Elections: 1, Duplicates: 1},
+		{Crashes: 1, Elections: 1, PreVoteSteps: true},
+		{Crashes: 1, Elections: 1, Retries: 1, Situations: []Situation{BeforeData, OnlyLeader, AllFollowers, SomeFollower, CommittedAtLeader, CommittedAll}},
 		Large(),
 	} {
 		t.Log("\n" + run(t, o).Markdown())

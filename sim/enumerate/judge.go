@@ -54,7 +54,8 @@ func (r *Report) judgeRow(w *Row) {
 		}
 		return // what follows is about the first attempt alone
 	}
-	open := w.Disks < 2
+	// Few bounds leave room for both outcomes of what is open.
+	open := w.Disks < 2 && r.Options.Crashes > 0 && r.Options.Elections > 0 && len(r.Options.Candidates) == 0
 	switch w.Situation {
 	case BeforeData:
 		open = false
