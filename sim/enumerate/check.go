@@ -24,12 +24,13 @@ const (
 	AnswerCommitted    Rule = "answer"               // only what is committed is answered (M49)
 	Recovery           Rule = "recovery"             // left alone with all members up, the group agrees, and on all that was committed
 	Halted             Rule = "no halt"              // no member finds its log contradicted
+	Asserted           Rule = "assertion"            // raft's own hold; it cannot be ignored
 )
 
 // Rules lists them all.
 var Rules = []Rule{
 	ElectionSafety, NewestLog, LogMatching, LeaderCompleteness, StateMachineSafety, DurableMajority, DurableFirst,
-	OneVote, OwnTerm, AnswerCommitted, Recovery, Halted,
+	OneVote, OwnTerm, AnswerCommitted, Recovery, Halted, Asserted,
 }
 
 // failure is a broken rule.

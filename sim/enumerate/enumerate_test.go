@@ -260,6 +260,16 @@ func TestLargeBounds(t *testing.T) {
 	}
 }
 
+// Whatever is broken, a search ends in a report.
+func TestEveryBrokenRuleEndsInAReport(t *testing.T) {
+	for _, s := range faults.All {
+		r, err := Run(Options{Crashes: 1, Elections: 2, Heartbeats: 1, Break: []faults.Switch{s}, StatesMax: 3000, Ignore: []Rule{OneVote, Halted, DurableMajority}})
+		if err != nil || r.Violation == nil && r.States != 3000 {
+			t.Errorf("%s: %v, %d states", s, err, r.States)
+		}
+	}
+}
+
 func TestBadOptionsAreRefused(t *testing.T) {
 	for want, o := range map[string]Options{
 		"enumerate: Crashes is -1; give 0 to 6":             {Crashes: -1},

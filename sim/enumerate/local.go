@@ -63,7 +63,13 @@ type worker struct {
 	answer byte
 }
 
-func (w *worker) do(k kind, arg int, p *packet) error {
+// do is the input. A broken rule may run into one of raft's own assertions.
+func (w *worker) do(k kind, arg int, p *packet) (err error) {
+	defer func() {
+		if said := recover(); said != nil {
+			err = broken(Asserted, "%v: %v", nodeID(w.self), said)
+		}
+	}()
 	switch k {
 	case request:
 		return w.pass(raft.Propose{Proposals: []raft.Proposal{{ID: raft.ProposalID{Origin: client, Sequence: uint64(arg)}}}})

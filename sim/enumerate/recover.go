@@ -12,8 +12,8 @@ import (
 // finish what they were given, who is down starts, and from then on every
 // message arrives in order. Where nobody leads, members stand one after another
 // until one wins: in all six orders, for who stands first may decide what is kept.
-// That messages in flight are lost loses nothing: every order
-// of delivering some of them first is a state of its own.
+// That messages in flight are lost leaves nothing out: every order of delivering
+// some of them first is a state of its own.
 
 // lineups are the orders in which members stand.
 var lineups = [6][members]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
@@ -33,10 +33,6 @@ const (
 	secondFirst
 	fates
 )
-
-func (f fate) String() string {
-	return [fates]string{"not applied", "applied", "the retry applied", "applied twice", "applied twice, the retry first"}[f]
-}
 
 // twice: without sessions the command takes effect twice.
 func (f fate) twice() bool { return f == firstSecond || f == secondFirst }

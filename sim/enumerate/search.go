@@ -191,8 +191,7 @@ func (g *search) start() (*state, error) {
 }
 
 func (g *search) explore(from *state) error {
-	symmetric, o := g.symmetric(), &g.Options
-	g.seen[g.print(from, symmetric, true)] = false
+	g.seen[g.print(from, g.symmetric(), true)] = false
 	g.tree = append(g.tree, branch{})
 	level := []visit{{0, from}}
 	var steps []step
@@ -202,35 +201,17 @@ func (g *search) explore(from *state) error {
 		for _, v := range level {
 			steps = g.steps(v.state, steps[:0])
 			for _, a := range steps {
-				next, err := g.take(v.state, a)
-				if next == nil && err == nil {
-					continue
-				}
-				g.report.Transitions++
+				next, isNew, err := g.arrive(v, a)
 				if err != nil {
 					return g.violated(v.at, a, err)
 				}
-				if len(o.Situations) > 0 && next.past.situation != Unfailed && !slices.Contains(o.Situations, next.past.situation) {
+				if !isNew {
 					continue
 				}
-				p := g.print(next, symmetric, true)
-				fails := v.state.past.situation == Unfailed && next.past.situation != Unfailed
-				if at, old := g.seen[p]; old && (!fails || at) {
-					continue
-				} else if err := g.record(next, !old, fails); err != nil {
-					return g.violated(v.at, a, err)
-				} else if g.seen[p] = fails; old {
-					continue
-				}
-				at := uint32(len(g.tree))
-				g.tree = append(g.tree, branch{v.at, a})
-				deeper = append(deeper, visit{at, next})
-				if len(g.tree)%progressEvery == 0 && g.Options.Progress != nil &&
-					!g.Options.Progress(Progress{len(g.tree), len(level) + len(deeper), depth}) {
-					return g.stopped("it was told to stop")
-				}
-				if len(g.tree) >= g.Options.StatesMax {
-					return g.stopped(fmt.Sprintf("%d states were the limit", g.Options.StatesMax))
+				deeper = append(deeper, next)
+				if why := g.enough(len(level)+len(deeper), depth); why != "" {
+					g.report.States, g.report.Stopped = len(g.tree), why
+					return nil
 				}
 			}
 		}
@@ -241,9 +222,43 @@ func (g *search) explore(from *state) error {
 	return nil
 }
 
-func (g *search) stopped(why string) error {
-	g.report.States, g.report.Stopped = len(g.tree), why
-	return nil
+// arrive takes a step from v and puts down where it leads.
+func (g *search) arrive(v visit, a step) (visit, bool, error) {
+	next, err := g.take(v.state, a)
+	if next == nil && err == nil {
+		return visit{}, false, nil
+	}
+	g.report.Transitions++
+	if err != nil {
+		return visit{}, false, err
+	}
+	only, failed := g.Options.Situations, next.past.situation
+	if len(only) > 0 && failed != Unfailed && !slices.Contains(only, failed) {
+		return visit{}, false, nil
+	}
+	p := g.print(next, g.symmetric(), true)
+	failure := v.state.past.situation == Unfailed && failed != Unfailed
+	counted, old := g.seen[p]
+	if old && (!failure || counted) {
+		return visit{}, false, nil
+	}
+	g.seen[p] = failure
+	if err := g.record(next, !old, failure); err != nil || old {
+		return visit{}, false, err
+	}
+	g.tree = append(g.tree, branch{v.at, a})
+	return visit{uint32(len(g.tree) - 1), next}, true, nil
+}
+
+// enough tells why the search ends early; empty: it goes on.
+func (g *search) enough(waiting, depth int) string {
+	if len(g.tree)%progressEvery == 0 && g.Options.Progress != nil && !g.Options.Progress(Progress{len(g.tree), waiting, depth}) {
+		return "it was told to stop"
+	}
+	if len(g.tree) >= g.Options.StatesMax {
+		return fmt.Sprintf("%d states were the limit", g.Options.StatesMax)
+	}
+	return ""
 }
 
 // symmetric: the followers may be swapped where nothing tells them apart. Some
