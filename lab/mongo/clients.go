@@ -63,7 +63,11 @@ func (m *member) excuse() string {
 
 // stamp is the opTime of the next entry: the wall clock, but never backwards.
 func (m *member) stamp(t *lab.Turn) opTime {
-	return opTime{Term: m.term, Stamp: max(uint64(max(t.Wall, 1)), m.oplog.last().Stamp+1)}
+	clock := t.Wall
+	if m.c.Broken(TrueClock) {
+		clock = t.Now
+	}
+	return opTime{Term: m.term, Stamp: max(uint64(max(clock, 1)), m.oplog.last().Stamp+1)}
 }
 
 // insert is a primary's own entry. Where a majority must have journaled it, or the
@@ -75,13 +79,13 @@ func (m *member) insert(t *lab.Turn, e lab.Entry, at opTime) {
 	m.v.advanced(t)
 }
 
-// journal asks for an fsync now, or within 100 ms if nobody waits for it.
+// journal asks for an fsync now, or with the next beat of 100 ms if nobody waits.
 func (m *member) journal(t *lab.Turn, now bool) {
 	switch {
 	case now:
 		m.oplog.sync(t)
 	case m.flushAt == id.Never:
-		m.flushAt = t.Now.Add(journalEvery)
+		m.flushAt = t.Now.Add(journalEvery - id.Duration(int64(t.Now)+int64(m.phase))%journalEvery)
 	}
 }
 
@@ -114,11 +118,11 @@ func (m *member) abandon(t *lab.Turn) {
 // or on disk if only that counts.
 func (m *member) majority() opTime {
 	have := make([]opTime, 0, 9)
-	own := m.oplog.last()
 	if m.settings.journaled {
-		own = m.journaled()
+		have = append(have, m.journaled())
+	} else {
+		have = append(have, m.oplog.last())
 	}
-	have = append(have, own)
 	for _, p := range m.peers {
 		if m.settings.journaled {
 			have = append(have, p.durable)

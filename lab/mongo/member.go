@@ -67,8 +67,9 @@ type member struct {
 	priority map[lab.Node]int
 	pull     pull
 	waiters  []waiter
-	flushAt  id.Time // of the journal, for writes that nobody waits for
-	round    uint64  // of heartbeats and scans
+	flushAt  id.Time     // of the journal, for writes that nobody waits for
+	phase    id.Duration // of its beat: the members' journals are flushed independently
+	round    uint64      // of heartbeats and scans
 	told     position
 	settings concern
 	numbers  [3]string // of the rules below, in this version
@@ -113,7 +114,7 @@ type peer struct {
 
 func newMember(c lab.Config, v version, s concern, numbers [3]string) member {
 	m := member{c: c, v: v, oplog: recoverOplog(nil), state: stateSecondary, flushAt: id.Never, settings: s, numbers: numbers, priority: map[lab.Node]int{}}
-	equal := c.Settings.Word("priorities", "ranked", "equal") == "equal"
+	equal := c.Settings.Word("priorities", "ranked", "equal") == "equal" || c.Broken(NoPriority)
 	for i, n := range c.Ranks {
 		m.priority[n] = len(c.Ranks) - i
 		if equal {
@@ -124,6 +125,7 @@ func newMember(c lab.Config, v version, s concern, numbers [3]string) member {
 		m.peers = append(m.peers, &peer{node: n, askedAt: id.Never, nextAt: 0, state: stateSecondary, poll: poll{until: id.Never}})
 	}
 	m.pull.askedAt = id.Never
+	m.phase = c.Dice.Duration(0, journalEvery)
 	return m
 }
 
@@ -258,4 +260,9 @@ func (m *member) newest() opTime {
 }
 
 // journaled is the newest opTime on this member's disk.
-func (m *member) journaled() opTime { return m.oplog.at(m.oplog.durable) }
+func (m *member) journaled() opTime {
+	if m.c.Broken(NoFsync) {
+		return m.oplog.last()
+	}
+	return m.oplog.at(m.oplog.durable)
+}

@@ -33,6 +33,7 @@ func (v lastVote) Fields() []trace.Field {
 type pv1 struct {
 	member
 	vote       lastVote // on disk
+	votedAt    id.Time  // for the switch vote-lock alone
 	electionAt id.Time  // R13: without a sign of a primary it stands then
 	takeover   id.Time  // R10: for the sake of its priority
 	overtake   id.Time  // R11: since the primary catches up too slowly
@@ -191,7 +192,7 @@ func (p *pv1) heard(t *lab.Turn, q *peer) {
 
 // outranks tells whether q is in office in my term and of lower priority.
 func (p *pv1) outranks(q *peer) bool {
-	return q.up && q.state == statePrimary && q.term == p.term && p.priority[q.node] < p.priority[p.c.Self]
+	return q.up && q.state == statePrimary && q.term == p.term && p.priority[q.node] < p.priority[p.c.Self] && !p.c.Broken(NoTakeover)
 }
 
 // leads tells whether the primary q still lacks what this member, the freshest,

@@ -9,7 +9,7 @@ import (
 
 // standUp begins an election for one of the reasons of R1.
 func (p *pv1) standUp(t *lab.Turn, why string) {
-	if p.state == stateRollback || p.isPrimary() || !p.majorityUp() {
+	if p.state == stateRollback || p.isPrimary() || !p.majorityUp() || p.locked(t, p.c.Self) {
 		return
 	}
 	t.Rule("R1", "I stand for election: "+why)
@@ -38,11 +38,16 @@ func (p *pv1) campaign(t *lab.Turn, why string) {
 
 // keep writes a vote down. The token is 0 where a broken rule does not.
 func (p *pv1) keep(t *lab.Turn, v lastVote) id.Token {
-	p.vote = v
+	p.vote, p.votedAt = v, t.Now
 	if p.c.Broken(ForgetVote) {
 		return 0
 	}
 	return t.Persist(votes, v)
+}
+
+// locked is pv0's lease, which terms have replaced.
+func (p *pv1) locked(t *lab.Turn, who lab.Node) bool {
+	return p.c.Broken(VoteLock) && p.vote.Candidate != 0 && p.vote.Candidate != who && t.Now < p.votedAt.Add(leaseTime)
 }
 
 func (p *pv1) ask(t *lab.Turn, after id.Token) {
@@ -89,6 +94,8 @@ func (p *pv1) judge(t *lab.Turn, from lab.Node, r RequestVotes) {
 		reply.Why = "its configuration differs"
 	case r.Applied.before(p.oplog.last()) && !p.c.Broken(NoLogCheck):
 		reply.Why = "its log is behind mine"
+	case p.locked(t, from):
+		reply.Why = "a broken rule: I voted for n" + digit(p.vote.Candidate) + " less than 30 s ago"
 	case !r.DryRun && p.vote.Term == r.Term && p.vote.Candidate != from:
 		reply.Why = "I voted for n" + digit(p.vote.Candidate) + " in term " + digit(r.Term)
 	}

@@ -13,13 +13,18 @@ const (
 	NoLease      faults.Switch = "no-lease"      // pv0
 	NoVeto       faults.Switch = "no-veto"       // pv0
 	NoFreshness  faults.Switch = "no-freshness"  // pv0
+	NoPriority   faults.Switch = "no-priority"   // pv0
 	DurableLease faults.Switch = "durable-lease" // pv0; mends what pv0 lacks
+	TrueClock    faults.Switch = "true-clock"    // pv0; likewise
 	ForgetVote   faults.Switch = "forget-vote"   // pv1
 	NoDryRun     faults.Switch = "no-dry-run"    // pv1
 	NoLogCheck   faults.Switch = "no-log-check"  // pv1
 	NoOwnTerm    faults.Switch = "no-own-term"   // pv1
 	NoCatchUp    faults.Switch = "no-catch-up"   // pv1
 	NoPullRearm  faults.Switch = "no-pull-rearm" // pv1
+	NoTakeover   faults.Switch = "no-takeover"   // pv1
+	VoteLock     faults.Switch = "vote-lock"     // pv1
+	NoFsync      faults.Switch = "no-fsync"      // pv1
 )
 
 var sharedSwitches = []lab.Switch{
@@ -31,6 +36,8 @@ var switches0 = append([]lab.Switch{
 	{Name: NoLease, What: "a vote binds nobody: a member votes for another at once (R7)"},
 	{Name: NoVeto, What: "nobody vetoes, and −10000 counts as 0 (R3, R7)"},
 	{Name: NoFreshness, What: "nobody tells a candidate that others are fresher (R3)"},
+	{Name: NoPriority, What: "nobody looks at priorities (R3, R7, R9)"},
+	{Name: TrueClock, What: "the other way round: stamps come from a clock that never jumps, which pv0 cannot rely on"},
 	{Name: DurableLease, What: "the other way round: a vote is on disk before it is given, which pv0 lacks"},
 }, sharedSwitches...)
 
@@ -41,6 +48,9 @@ var switches1 = append([]lab.Switch{
 	{Name: NoOwnTerm, What: "an entry of an older term is committed by counting (R8)"},
 	{Name: NoCatchUp, What: "a new primary serves without asking what the others have (R7)"},
 	{Name: NoPullRearm, What: "only the primary's own heartbeats put an election off, pulling does not (R13)"},
+	{Name: NoTakeover, What: "a member of higher priority leaves the primary in office (R10)"},
+	{Name: VoteLock, What: "as in pv0, a vote binds for 30 s, whatever the term (R4)"},
+	{Name: NoFsync, What: "a member reports entries as journaled before they are on disk (R8)"},
 }, sharedSwitches...)
 
 // Protocols are the two versions, each with a write concern of a majority and of
