@@ -36,17 +36,18 @@ type Core struct {
 	log     *lab.Log
 	stopped string // why it halted; empty: it runs
 
-	entries []production.Entry // the log, from index 1
-	applied id.Index
-	written []written // syncs under way, oldest first
-	effects []host.Effect
-	next    []host.Event // what follows at once
-	ticket  Ticket
-	ended   []End
-	pins    pins
-	heard   heard   // the message of this step
-	ownTerm id.Term // newest in which it committed an entry of its own
-	version uint64  // of the configuration told last
+	entries  []production.Entry // the log, from index 1
+	applied  id.Index
+	written  []written // syncs under way, oldest first
+	effects  []host.Effect
+	next     []host.Event // what follows at once
+	ticket   Ticket
+	ended    []End
+	pins     pins
+	heard    heard   // the message of this step
+	leaderAt id.Time // when the leader was last heard
+	ownTerm  id.Term // newest in which it committed an entry of its own
+	version  uint64  // of the configuration told last
 }
 
 // theGroup is the one group of a Core.

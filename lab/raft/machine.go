@@ -57,6 +57,10 @@ func (m *machine) take(t *lab.Turn, r lab.Request) {
 		return
 	}
 	c := m.core
+	if c.stopped != "" {
+		t.Refuse(r, 0, "this member has halted")
+		return
+	}
 	switch r.Verb {
 	case "write", "deposit", "withdraw":
 		m.propose(t, r, amount)

@@ -115,15 +115,25 @@ func (c *Core) sent(t *lab.Turn, s host.Send) {
 	switch {
 	case asked.Term < v.Term:
 		t.Rule("old-term", fmt.Sprintf("%s asks who would vote for it in term %d, but this node has reached term %d already: refused, and told so (§5.1)", s.To, asked.Term+1, v.Term))
-	case older && !c.broken("no-log-check"):
+	case older && !c.broken("no-log-check") && !c.leaderAlive(t):
 		t.Rule("log-check", fmt.Sprintf("would refuse %s its vote: %s's log is older than its own (§5.4.1)", s.To, s.To))
 	default:
-		t.Rule("leader-alive", fmt.Sprintf("would refuse %s its vote: it hears its leader (thesis §4.2.3)", s.To))
+		t.Rule("leader-alive", fmt.Sprintf("would refuse %s its vote: there is a leader, and it hears it (thesis §4.2.3)", s.To))
 	}
+}
+
+// leaderAlive is production's reason, seen from outside: this node leads, or heard
+// its leader within the shortest silence.
+func (c *Core) leaderAlive(t *lab.Turn) bool {
+	shortest := c.config(0).WithDefaults().ElectionMin
+	return c.Leads() || c.soft.Leader != id.None && c.leaderAt.Add(shortest) > t.Now
 }
 
 // unanswered tells what became of a message that changed nothing.
 func (c *Core) unanswered(t *lab.Turn, before production.Status) {
+	if c.stopped != "" {
+		return
+	}
 	from := node(c.heard.from)
 	switch m := c.heard.of.(type) {
 	case production.RequestVote:
@@ -136,6 +146,9 @@ func (c *Core) unanswered(t *lab.Turn, before production.Status) {
 	case production.Append, production.Heartbeat:
 		if term := c.heard.of.SenderTerm(); term < before.Term {
 			t.Rule("old-term", fmt.Sprintf("%s still speaks as the leader of term %d, but this is term %d: refused, and told so (§5.1)", from, term, before.Term))
+		}
+		if c.soft.Leader == from {
+			c.leaderAt = t.Now
 		}
 	}
 }
