@@ -156,15 +156,13 @@ func (w *worker) apply(entries []raft.Entry) error {
 
 // deliver: a request for a vote may come when the receiver has just heard its
 // leader; then it is ignored, as if lost. So only the other case is followed: it
-// comes when the receiver heard nobody for an election timeout.
+// comes when the receiver heard nobody for an election timeout, the last moment
+// before it would stand itself.
 func (w *worker) deliver(p *packet) error {
 	switch p.message.(type) {
 	case raft.RequestPreVote, raft.RequestVote:
 		if w.role != raft.Leader {
-			w.clock = w.clock.Add(w.search.configs[w.self].ElectionMin)
-			if w.node.Deadline() <= w.clock {
-				return fmt.Errorf("enumerate: %v's own election would come between", nodeID(w.self))
-			}
+			w.clock = max(w.clock, w.node.Deadline()-1)
 		}
 	}
 	return w.pass(raft.Received{From: nodeID(p.from), Message: p.message})

@@ -86,7 +86,7 @@ var swapped = [16]byte{0, 1, 3, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 func (g *search) config(i int) raft.Config {
 	c := raft.Config{
 		Group: 1, Self: nodeID(i), Seed: uint64(i + 1),
-		ElectionMax: 1_000_000 * id.Second, DiskStall: 100_000_000 * id.Second, Faults: g.faults,
+		ElectionMax: 1_000_000 * id.Second, DiskStall: 1_000_000_000 * id.Second, Faults: g.faults,
 	}
 	if g.Options.OneEntryPerMessage {
 		c.MessageBytes = 1
