@@ -22,24 +22,33 @@ import (
 //	{r1}, {2T}  the same within captions and the like
 //
 // Lines stay where they are: errors name the template's own. What comes out is a
-// plain recipe, which sim.Parse reads.
+// plain recipe, which sim.Parse reads. The control (break, then) is left out if the
+// template is another protocol's: its rules are not this one's.
 func Template(text string, p Protocol) (sim.Recipe, error) {
 	lines := strings.Split(text, "\n")
-	named := false
+	own := ""
 	for i, line := range lines {
-		named = named || strings.HasPrefix(strings.TrimSpace(line), "protocol ")
+		if words := strings.Fields(line); len(words) == 2 && words[0] == "protocol" {
+			own = words[1]
+		}
 		resolved, err := p.resolve(line)
 		if err != nil {
 			return sim.Recipe{}, &sim.Error{Line: i + 1, What: err.Error()}
 		}
 		lines[i] = resolved
 	}
-	if !named {
+	if own == "" {
 		lines = append(lines, "protocol "+p.Name) // behind the end: no line moves
 	}
 	r, err := sim.Parse(strings.Join(lines, "\n"))
 	if err != nil {
 		return r, err
+	}
+	if r.Protocol != p.Name {
+		r.Break, r.Then = nil, nil // the control breaks a rule of the recipe's own protocol
+	}
+	if own != "" && own != p.Name {
+		r.Break, r.Then = nil, nil
 	}
 	r.Protocol = p.Name
 	return r, nil
