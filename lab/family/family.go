@@ -9,10 +9,12 @@ import (
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/bully"
 	"github.com/quorate/quorate/lab/dledger"
+	"github.com/quorate/quorate/lab/eureka"
 	"github.com/quorate/quorate/lab/mongo"
 	"github.com/quorate/quorate/lab/paxos"
 	"github.com/quorate/quorate/lab/raft"
 	"github.com/quorate/quorate/lab/recipes"
+	"github.com/quorate/quorate/lab/twophase"
 	"github.com/quorate/quorate/lab/writers"
 	"github.com/quorate/quorate/lab/zen"
 	"github.com/quorate/quorate/sim"
@@ -23,10 +25,12 @@ func All() []lab.Protocol {
 	return slices.Concat(
 		raft.Protocols(),
 		paxos.Protocols(),
+		twophase.Protocols(),
 		bully.Protocols(),
 		zen.Protocols(),
 		mongo.Protocols(),
 		dledger.Protocols(),
+		eureka.Protocols(),
 		writers.Protocols(),
 	)
 }
