@@ -104,6 +104,9 @@ func (c *Counts) add(s *state, e *ending, x *effects) {
 	}
 }
 
+const legend = `Kept: when everybody is up again, the command takes effect, whoever stands for
+election. Lost: it does not. Depends: on who stands first.`
+
 // String is the report for a terminal.
 func (r Report) String() string {
 	var b strings.Builder
@@ -111,18 +114,27 @@ func (r Report) String() string {
 	if r.Violation != nil {
 		return b.String() + "\n" + r.Violation.String()
 	}
+	b.WriteString("\n" + legend + "\n")
 	for i := range r.Rows {
 		w := &r.Rows[i]
 		if i == 0 || r.Rows[i-1].Situation != w.Situation {
-			fmt.Fprintf(&b, "\n%s%s\n   expected: %s\n", w.label(), w.Caption.English, w.Expected.English)
+			fmt.Fprintf(&b, "\n%s%s\n   stated: %s\n", w.label(), w.Caption.English, w.Expected.English)
 		}
-		fmt.Fprintf(&b, "   %s: %d states right after, %s; %d in all, %s\n", disksText(w.Disks), w.Failures.States, w.Failures.fates(), w.All.States, w.All.fates())
+		fmt.Fprintf(&b, "   the command on %s: %s right after, %s\n", disksText(w.Disks), plural(w.Failures.States, "state", "states"), w.Failures.fates())
+		fmt.Fprintf(&b, "      and %s that can follow, %s\n", plural(w.All.States-w.Failures.States, "state", "states"), w.All.less(&w.Failures).fates())
 		if w.All.Twice > 0 {
-			fmt.Fprintf(&b, "   in %d of them the retry takes effect twice without sessions, in %d with them\n", w.All.Twice, w.All.TwiceWithSessions)
+			fmt.Fprintf(&b, "      in %s of them the retry takes effect twice without sessions, in %s with them\n", count(w.All.Twice), count(w.All.TwiceWithSessions))
 		}
 	}
-	b.WriteString("\n" + r.verdict() + "\n")
-	return b.String()
+	return b.String() + r.late() + "\n" + r.verdict() + "\n"
+}
+
+// late tells what M57's old leader may still learn.
+func (r *Report) late() string {
+	if r.LateCommits == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\nWith another leader in office the old one still learned, in %s steps, that something is\ncommitted: each time what the other has, acknowledged before that one was elected.\n", count(r.LateCommits))
 }
 
 // Markdown is the same as a table.
@@ -133,15 +145,20 @@ func (r Report) Markdown() string {
 		fmt.Fprintf(&b, "```\n%s```\n", r.Violation)
 		return b.String()
 	}
-	b.WriteString("| | situation | when it fails, the command is on | failures | kept | lost | depends on who wins | states after | answered | a retry applied twice without sessions | with sessions |\n")
-	b.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString(strings.ReplaceAll(legend, "\n", " ") + "\n\n")
+	b.WriteString("| | when the first leader fails | the command is on | states right after | kept | lost | depends | states that follow | kept | lost | depends | a retry takes effect twice without sessions | with sessions |\n")
+	b.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for i := range r.Rows {
 		w := &r.Rows[i]
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %d | %d | %d | %d |\n", w.Mission, w.Caption.English, disksText(w.Disks),
-			w.Failures.States, w.Failures.Kept, w.Failures.Lost, w.Failures.Depends, w.All.States, w.All.Answered, w.All.Twice, w.All.TwiceWithSessions)
+		fmt.Fprintf(&b, "| %s | %s | %s |", w.Mission, w.Caption.English, disksText(w.Disks))
+		for _, c := range []Counts{w.Failures, w.All.less(&w.Failures)} {
+			for _, n := range []int{c.States, c.Kept, c.Lost, c.Depends} {
+				b.WriteString(" " + count(n) + " |")
+			}
+		}
+		fmt.Fprintf(&b, " %s | %s |\n", count(w.All.Twice), count(w.All.TwiceWithSessions))
 	}
-	b.WriteString("\n" + r.verdict() + "\n")
-	return b.String()
+	return b.String() + r.late() + "\n" + r.verdict() + "\n"
 }
 
 func (r *Report) bounds() string {
@@ -163,7 +180,8 @@ func (r *Report) visited() string {
 	if !r.Complete {
 		how = "not all: " + r.Stopped
 	}
-	return fmt.Sprintf("%d states visited (%s) by %d steps, the farthest %d steps from the start; %d recoveries run.", r.States, how, r.Transitions, r.Depth, r.Recoveries)
+	return fmt.Sprintf("%s visited (%s) by %s, the farthest %d steps from the start; %s run.", plural(r.States, "state", "states"), how,
+		plural(r.Transitions, "step", "steps"), r.Depth, plural(r.Recoveries, "recovery", "recoveries"))
 }
 
 func (r *Report) verdict() string {
@@ -183,14 +201,22 @@ func (w *Row) label() string {
 	return "- "
 }
 
-func (c *Counts) fates() string {
+// less is c without those that are in d.
+func (c *Counts) less(d *Counts) Counts {
+	return Counts{
+		States: c.States - d.States, Kept: c.Kept - d.Kept, Lost: c.Lost - d.Lost, Depends: c.Depends - d.Depends,
+		Answered: c.Answered - d.Answered, Twice: c.Twice - d.Twice, TwiceWithSessions: c.TwiceWithSessions - d.TwiceWithSessions,
+	}
+}
+
+func (c Counts) fates() string {
 	var parts []string
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{c.Kept, "kept"}, {c.Lost, "lost"}, {c.Depends, "depends on who wins"}} {
+	}{{c.Kept, "kept"}, {c.Lost, "lost"}, {c.Depends, "depends"}} {
 		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%s in %d", p.what, p.n))
+			parts = append(parts, p.what+" in "+count(p.n))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -210,5 +236,14 @@ func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return count(n) + " " + many
+}
+
+// count is a number as people read it: 1,006,703.
+func count(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
