@@ -14,8 +14,10 @@ import (
 	"github.com/quorate/quorate/lab/paxos"
 	"github.com/quorate/quorate/lab/raft"
 	"github.com/quorate/quorate/lab/recipes"
+	"github.com/quorate/quorate/lab/redis"
 	"github.com/quorate/quorate/lab/twophase"
 	"github.com/quorate/quorate/lab/writers"
+	"github.com/quorate/quorate/lab/zab"
 	"github.com/quorate/quorate/lab/zen"
 	"github.com/quorate/quorate/sim"
 )
