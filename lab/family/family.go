@@ -10,6 +10,7 @@ import (
 	"github.com/quorate/quorate/lab/bully"
 	"github.com/quorate/quorate/lab/dledger"
 	"github.com/quorate/quorate/lab/eureka"
+	"github.com/quorate/quorate/lab/kafka"
 	"github.com/quorate/quorate/lab/mongo"
 	"github.com/quorate/quorate/lab/paxos"
 	"github.com/quorate/quorate/lab/raft"
@@ -27,12 +28,15 @@ func All() []lab.Protocol {
 	return slices.Concat(
 		raft.Protocols(),
 		paxos.Protocols(),
-		twophase.Protocols(),
+		zab.Protocols(),
 		bully.Protocols(),
 		zen.Protocols(),
 		mongo.Protocols(),
+		kafka.Protocols(),
+		redis.Protocols(),
 		dledger.Protocols(),
 		eureka.Protocols(),
+		twophase.Protocols(),
 		writers.Protocols(),
 	)
 }
