@@ -61,10 +61,10 @@ func (m *machine) campaign(t *lab.Turn) {
 	m.ask(t)
 }
 
-// interval is the random wait between two rounds. At the very first start rank 1
-// has the shortest, so that every run begins with the same leader.
+// interval is the random wait between two rounds. Until there was a first leader
+// rank 1 has the shortest, so that every run begins with the same one.
 func (m *machine) interval() id.Duration {
-	if m.c.Life == 1 && m.term == 0 {
+	if m.c.Life == 1 && !m.met {
 		if m.c.Self == m.c.Ranks[0] {
 			return m.voteMin
 		}
@@ -145,7 +145,7 @@ func (m *machine) conclude(t *lab.Turn) {
 	case r.valid-r.larger < q:
 		t.Rule("E4", fmt.Sprintf("%d ledgers are ahead of mine: wait longer", r.larger))
 		wait += m.voteMax
-	case r.accepted >= q:
+	case r.accepted >= q && r.term == m.term:
 		m.lead(t)
 		return
 	case r.accepted+r.unready >= q:

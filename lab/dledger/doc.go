@@ -73,9 +73,11 @@
 //   - Votes survive no power failure within 30 s: a term can have a second leader
 //     (C1). Afterwards COMPARE cannot tell the two leaders' entries apart, since it
 //     compares terms only.
-//   - A quick election. A follower whose silence ends first meets V5 at the others
-//     and waits another 6 s; the last one to notice wins after a round in the old
-//     term, one without result, and one more for TERM_NOT_READY.
+//   - A quick election. After 6 s of silence come a round in the old term, a random
+//     wait, and two rounds in the next, for TERM_NOT_READY. If a host is silent, each
+//     round without a result waits 2 to 3 s for its answer (F1s), and a voter that is
+//     in such a wait adopts a larger term only behind it. Who gives up first while
+//     others still believe in the leader meets V5 and waits another 6 s.
 //   - An entry of its own when a leader begins: what its ledger holds beyond the
 //     committed waits for the next write. The setting fast-advance writes a no-op
 //     (the source's enableFastAdvanceCommitIndex, off by default).

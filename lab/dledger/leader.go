@@ -23,7 +23,7 @@ type beatRound struct {
 // what the ledger holds beyond the committed waits for the next write (K1).
 func (m *machine) lead(t *lab.Turn) {
 	t.Rule("E6", fmt.Sprintf("a majority voted: leads term %d", m.term))
-	m.role, m.leader = leads, m.c.Self
+	m.role, m.leader, m.met = leads, m.c.Self, true
 	m.good = t.Now
 	for _, n := range m.c.Peers() {
 		m.peers[n] = pusher{kind: compare, next: m.log.Len() + 1, pause: t.Now}

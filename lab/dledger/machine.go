@@ -22,6 +22,7 @@ type machine struct {
 	votedFor lab.Node
 	known    uint64 // the largest term it heard of
 	leader   lab.Node
+	met      bool     // it has known a leader in this life
 	log      *lab.Log // an entry's Epoch is its term
 
 	raise    bool       // a larger term came: adopt it at the maintainer's next turn

@@ -28,6 +28,9 @@ func (m *machine) vote(t *lab.Turn, from lab.Node, v VoteRequest) result {
 		if m.c.Broken(voteAtOnce) {
 			m.stand(t, v.Term)
 			m.nextTerm(t)
+			m.round, m.raise, m.outcome = nil, false, waitToRevote
+			m.nextVote = t.Now.Add(m.interval())
+			m.turn = m.nextVote
 		} else {
 			if !m.raise {
 				t.Rule("V4", fmt.Sprintf("n%d asks in term %d, I am in %d: candidate, term first, no vote yet", from, v.Term, m.term))
@@ -102,7 +105,7 @@ func (m *machine) nextTerm(t *lab.Turn) {
 
 // follow takes a leader of the present term.
 func (m *machine) follow(t *lab.Turn, leader lab.Node) {
-	m.role, m.leader, m.heard = follower, leader, t.Now
+	m.role, m.leader, m.heard, m.met = follower, leader, t.Now, true
 	m.outcome, m.round, m.raise = waitToRevote, nil, false
 	m.nextVote = t.Now
 }
