@@ -40,6 +40,7 @@
 //	pre-vote      first ask who would vote, without a new term (thesis §9.6)
 //	candidacy     a majority would: raise the term, vote for itself, ask (§5.2)
 //	vote          the first good candidate of a term gets the vote (§5.2)
+//	one-leader    only the leader takes commands; others name it (§8)
 //	one-vote      the vote of this term is given: refused (§5.2)
 //	log-check     a candidate whose log is older than mine gets no vote (§5.4.1)
 //	leader-alive  I hear a leader: whoever wants to replace it is refused (thesis §4.2.3)
@@ -53,10 +54,12 @@
 //	disk-stall    a leader whose disk makes no progress leads no more
 //	conflict      entries that the leader does not have are deleted (§5.3)
 //	own-term      a leader commits older entries only by one of its own term (§5.4.2)
+//	read-round    a read is answered when a majority has confirmed the office (thesis §6.4)
 //	membership    a configuration is in force from when it is in the log (thesis §4.1)
 //	transfer      the office is handed over (thesis §3.10)
 //	session       a command that was applied before is answered, not applied (thesis §6.3)
 //	pin           a member with another data directory is not let in
+//	bounds        too much waits already: refused (DESIGN 18)
 //	halt          two things contradict each other that never may: the node stops
 //
 // # What it promises, and what it lacks

@@ -83,14 +83,31 @@ func (c *Core) do(t *lab.Turn, e host.Effect) {
 	}
 }
 
+// rulesOfRefusals names the rule behind each of production's refusals.
+var rulesOfRefusals = []struct {
+	why  production.Refusal
+	rule string
+}{
+	{production.NotLeader, "one-leader"}, {production.Transferring, "transfer"}, {production.Overloaded, "bounds"},
+	{production.DiskStalled, "disk-stall"}, {production.ChangeInFlight, "membership"}, {production.ChangeIllegal, "membership"},
+	{production.ChangeStale, "membership"}, {production.OfficeUncertain, "read-round"}, {production.NoOwnTermCommit, "own-term"},
+}
+
+// why is a refusal in words, its rule first.
 func why(e host.Resolve) string {
 	if e.Outcome != host.Refused {
 		return ""
 	}
-	if e.Detail != "" {
-		return e.Detail
+	text := e.Detail
+	if text == "" {
+		text = e.Why.String()
 	}
-	return e.Why.String()
+	for _, r := range rulesOfRefusals {
+		if r.why == e.Why {
+			return r.rule + ": " + text
+		}
+	}
+	return text
 }
 
 // persist writes the pass's records. What must be synced is settled when the disk

@@ -23,6 +23,9 @@ type machine struct {
 	openedIn uint64                 // term in which that was tried
 }
 
+// oneLeader is why anybody but the leader refuses a command.
+const oneLeader = "one-leader: this member is not the leader"
+
 // earlyMax bounds the operations that wait for the session's registration, which
 // takes a leader a few milliseconds once in the life of a group.
 const earlyMax = 64
@@ -58,7 +61,7 @@ func (m *machine) take(t *lab.Turn, r lab.Request) {
 	}
 	c := m.core
 	if c.stopped != "" {
-		t.Refuse(r, 0, "this member has halted")
+		t.Refuse(r, 0, "halt: this member has stopped for good")
 		return
 	}
 	switch r.Verb {
@@ -101,9 +104,9 @@ func (m *machine) propose(t *lab.Turn, r lab.Request, amount int64) {
 	c := m.core
 	switch {
 	case !c.Leads():
-		t.Refuse(r, c.Leader(), "this member is not the leader")
+		t.Refuse(r, c.Leader(), oneLeader)
 	case !m.state.bare && m.state.session == 0 && len(m.early) >= earlyMax:
-		t.Refuse(r, 0, "too many requests are waiting")
+		t.Refuse(r, 0, "bounds: too many requests are waiting")
 	case !m.state.bare && m.state.session == 0:
 		m.early = append(m.early, r)
 	default:
