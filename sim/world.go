@@ -11,20 +11,27 @@ import (
 type World struct {
 	seed     uint64
 	now      id.Time
-	queue    []item // a binary heap by (at, order)
-	order    uint64 // breaks ties: what was scheduled first happens first
-	sequence uint64 // of the last recorded event
-	cause    uint64 // of what the running handler records
-	first    bool   // the running handler has recorded nothing yet
+	queue    []key // a binary heap by (at, order); without pointers, so that sifting is cheap
+	slots    []item
+	free     []int32 // slots that are empty
+	order    uint64  // breaks ties: what was scheduled first happens first
+	sequence uint64  // of the last recorded event
+	cause    uint64  // of what the running handler records
+	first    bool    // the running handler has recorded nothing yet
 	hash     trace.Hash
 	events   uint64
 	record   func(trace.Event)
 }
 
-// item is something that will happen.
-type item struct {
+// key is when something will happen, and where the rest of it is.
+type key struct {
 	at    id.Time
 	order uint64
+	slot  int32
+}
+
+// item is something that will happen.
+type item struct {
 	cause uint64
 	timer *Timer
 	run   func()
@@ -75,7 +82,7 @@ func (w *World) At(t id.Time, run func()) *Timer {
 	}
 	w.order++
 	timer := new(Timer)
-	w.push(item{at: t, order: w.order, cause: w.cause, timer: timer, run: run})
+	w.push(t, item{cause: w.cause, timer: timer, run: run})
 	return timer
 }
 
@@ -84,7 +91,7 @@ func (w *World) After(d id.Duration, run func()) *Timer { return w.At(w.now.Add(
 
 // Next is when the next handler runs; id.Never if there is none.
 func (w *World) Next() id.Time {
-	for len(w.queue) > 0 && w.queue[0].timer.off {
+	for len(w.queue) > 0 && w.slots[w.queue[0].slot].timer.off {
 		w.pop()
 	}
 	if len(w.queue) == 0 {
@@ -102,10 +109,10 @@ func (w *World) Step(limit id.Time) bool {
 		}
 		return false
 	}
-	it := w.pop()
+	at, it := w.pop()
 	// Invariant: time never goes back.
-	assert.That(it.at >= w.now, "virtual time goes back from %d to %d", w.now, it.at)
-	w.now = it.at
+	assert.That(at >= w.now, "virtual time goes back from %d to %d", w.now, at)
+	w.now = at
 	w.cause, w.first = it.cause, true
 	w.events++
 	it.run()
@@ -136,12 +143,21 @@ func (w *World) Because(s uint64) { w.cause, w.first = s, false }
 // Cause is the event that led to what is running.
 func (w *World) Cause() uint64 { return w.cause }
 
-func (a item) before(b item) bool {
+func (a key) before(b key) bool {
 	return a.at < b.at || a.at == b.at && a.order < b.order
 }
 
-func (w *World) push(it item) {
-	w.queue = append(w.queue, it)
+func (w *World) push(at id.Time, it item) {
+	var slot int32
+	if n := len(w.free); n > 0 {
+		slot = w.free[n-1]
+		w.free = w.free[:n-1]
+		w.slots[slot] = it
+	} else {
+		slot = int32(len(w.slots))
+		w.slots = append(w.slots, it)
+	}
+	w.queue = append(w.queue, key{at, w.order, slot})
 	i := len(w.queue) - 1
 	for i > 0 {
 		parent := (i - 1) / 2
@@ -153,11 +169,13 @@ func (w *World) push(it item) {
 	}
 }
 
-func (w *World) pop() item {
+func (w *World) pop() (id.Time, item) {
 	top := w.queue[0]
+	it := w.slots[top.slot]
+	w.slots[top.slot] = item{}
+	w.free = append(w.free, top.slot)
 	last := len(w.queue) - 1
 	w.queue[0] = w.queue[last]
-	w.queue[last] = item{}
 	w.queue = w.queue[:last]
 	i := 0
 	for {
@@ -168,7 +186,7 @@ func (w *World) pop() item {
 			}
 		}
 		if least == i {
-			return top
+			return top.at, it
 		}
 		w.queue[i], w.queue[least] = w.queue[least], w.queue[i]
 		i = least
