@@ -1,6 +1,7 @@
 package enumerate
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"slices"
@@ -173,10 +174,10 @@ func TestBrokenRulesAreFound(t *testing.T) {
 		{"a leader that counts twice", Options{Break: []faults.Switch{faults.CountSelfTwice}}, DurableMajority, 3, "n1 takes entry 2 for committed.", false},
 		{"and what it costs", Options{Crashes: 1, Break: []faults.Switch{faults.CountSelfTwice}, Ignore: []Rule{DurableMajority}}, Recovery, 4, "n1 crashes.", false},
 		{"votes without comparing logs", Options{Elections: 1, Break: []faults.Switch{faults.NoLogCheck}, Ignore: []Rule{Recovery}}, LeaderCompleteness, 11,
-			"n2 receives from n3: my vote in term 2 is yours. It is the leader of term 2 now, with the log 1/t1 first of its leader, 2/t2 first of its leader.", false},
+			"n2 receives from n3: my vote in term 2 is yours. It is the leader of term 2 now, with the log 1/t1 a leader's first, 2/t2 a leader's first.", false},
 		{"two votes in a term", Options{Crashes: 1, Elections: 2, Candidates: []int{1, 2}, Break: []faults.Switch{faults.DoubleVote}, Ignore: []Rule{Recovery}}, OneVote, 9, "vote for n1.", false},
 		{"and what they cost", Options{Crashes: 1, Elections: 2, Candidates: []int{1, 2}, Break: []faults.Switch{faults.DoubleVote}, Ignore: []Rule{Recovery, OneVote}}, ElectionSafety, 13,
-			"It is the leader of term 2 now, with the log 1/t1 first of its leader, 2/t2 first of its leader.", false},
+			"It is the leader of term 2 now, with the log 1/t1 a leader's first, 2/t2 a leader's first.", false},
 		{"an older term counted", Options{Elections: 1, Candidates: []int{3}, OneEntryPerMessage: true, Break: []faults.Switch{faults.CountPriorTerm}}, OwnTerm, 13, "n3 takes entry 2 for committed.", false},
 		{"applied before it is durable", Options{Crashes: 1, Break: []faults.Switch{faults.ApplyBeforeDurable}, Ignore: []Rule{Recovery}}, DurableFirst, 8, "n1 receives from n3: in term 1 my log is yours up to entry 2.", false},
 		{"a conflict that is kept", Options{Elections: 1, Break: []faults.Switch{faults.KeepConflict}}, Recovery, 6, "n1 steps down: there is term 2.", false},
@@ -315,5 +316,8 @@ func TestEverySituationIsCaptionedInBothLanguages(t *testing.T) {
 	}
 	if m := r.Markdown(); !strings.Contains(m, "| M52 |") || !slices.Contains(strings.Split(m, "\n"), "Every rule holds in every state, and every situation ends as stated.") {
 		t.Error(m)
+	}
+	if b, err := json.Marshal(r); err != nil || !strings.Contains(string(b), `"Situation":"only the leader"`) {
+		t.Errorf("%v\n%s", err, b)
 	}
 }

@@ -15,7 +15,7 @@ func (g *search) story(steps []step) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	told := []string{"n1 leads term 1. Entry 1, its first, is committed everywhere; nothing is in flight."}
+	told := []string{"n1 leads term 1. Entry 1, its first, is committed everywhere; nothing is in flight. (2/t1: entry 2, of term 1.)"}
 	for k, a := range steps {
 		line := tell(s, a)
 		next, err := g.take(s, a)
@@ -153,7 +153,7 @@ func entriesText(entries []raft.Entry) string {
 	}
 	var b strings.Builder
 	for i, e := range entries {
-		what := "first of its leader"
+		what := "a leader's first"
 		if e.Kind == raft.EntryCommand {
 			what = "the command"
 			if e.Proposal.Sequence > 1 {
