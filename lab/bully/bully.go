@@ -72,7 +72,9 @@
 //     and F1s take the same time.
 //   - An Alive outside the second that its round lasts: with epochs it is of an
 //     election that is over, and dropped; plain cannot know, and waits for the
-//     Victory that seems to be announced.
+//     Victory that seems to be announced, until the next Heartbeat of the leader. What
+//     costs an election in F6 is not that the Alive comes late but that it was not
+//     there in time: its receiver wins, in every preset, and is bullied.
 //   - A node that leads and gets an Election begins R4 like everybody: with a dead
 //     node above it, it does not lead for that second.
 //   - Electing in an epoch that R0 replaced: nobody would answer it any more, so the

@@ -138,7 +138,7 @@ func (m *machine) judge(t *lab.Turn) {
 	}
 	m.dead = !m.dead
 	if !m.dead {
-		m.suspect(t, "it hears a majority again")
+		m.suspect(t, "it hears a majority")
 		return
 	}
 	rule := "R3"
@@ -179,7 +179,7 @@ func (m *machine) due(t *lab.Turn) {
 		}
 	case asking:
 		if t.Now >= m.until {
-			t.Rule("R2", fmt.Sprintf("%d of %d take the leader for dead: not enough, it asks again later", 1+len(m.asked), len(m.c.Voters)))
+			t.Rule("R2", fmt.Sprintf("%d of %d see no leader: not enough, it asks again later", 1+len(m.asked), len(m.c.Voters)))
 			m.role, m.again = follower, t.Now.Add(m.heartbeat)
 		}
 	case electing:
@@ -270,10 +270,7 @@ func (m *machine) admit(t *lab.Turn, from lab.Node, b lab.Body) bool {
 		if m.rules.believesOld {
 			return true
 		}
-		t.Rule("R0", fmt.Sprintf("%s of epoch %d comes in epoch %d: dropped", b.Name(), epoch, m.epoch))
-		if _, beat := b.(heartbeat); beat && m.leader != 0 && !m.dead {
-			t.SendAfter(m.saved, from, victory{m.leader, m.epoch})
-		}
+		m.drop(t, from, b, epoch)
 		return false
 	}
 	t.Rule("R0", fmt.Sprintf("epoch %d is larger than %d: adopted", epoch, m.epoch))
@@ -285,6 +282,19 @@ func (m *machine) admit(t *lab.Turn, from lab.Node, b lab.Body) bool {
 		m.leader, m.watched = 0, t.Now // the leader of the old epoch is none in this one
 	}
 	return true
+}
+
+// drop tells of what an election might have turned on; the rest is old and silent.
+func (m *machine) drop(t *lab.Turn, from lab.Node, b lab.Body, epoch uint64) {
+	switch b.(type) {
+	case election, alive, victory:
+		t.Rule("R0", fmt.Sprintf("%s of epoch %d comes in epoch %d: dropped", b.Name(), epoch, m.epoch))
+	case heartbeat:
+		if m.leader != 0 && !m.dead {
+			t.Rule("R0", fmt.Sprintf("n%d is still in epoch %d: it is told that n%d leads in %d", from, epoch, m.leader, m.epoch))
+			t.SendAfter(m.saved, from, victory{m.leader, m.epoch})
+		}
+	}
 }
 
 func (m *machine) setEpoch(t *lab.Turn, epoch uint64) {
@@ -328,7 +338,7 @@ func (m *machine) agree(t *lab.Turn, from lab.Node, dead bool) {
 
 func (m *machine) count(t *lab.Turn) {
 	if 1+len(m.asked) >= m.c.Quorum() {
-		t.Rule("R2", fmt.Sprintf("%d of %d take the leader for dead", 1+len(m.asked), len(m.c.Voters)))
+		t.Rule("R2", fmt.Sprintf("%d of %d see no leader", 1+len(m.asked), len(m.c.Voters)))
 		m.elect(t)
 	}
 }
@@ -349,19 +359,19 @@ func (m *machine) elect(t *lab.Turn) {
 // campaign asks all larger nodes.
 func (m *machine) campaign(t *lab.Turn) {
 	m.elected = t.Now
-	larger := 0
+	var larger []lab.Node
 	for _, p := range m.peers {
 		if p > m.c.Self {
 			t.Send(p, election{m.epoch})
-			larger++
+			larger = append(larger, p)
 		}
 	}
-	if larger == 0 {
+	if larger == nil {
 		t.Rule("R4", "no number is larger")
 		m.win(t, "nobody could object")
 		return
 	}
-	t.Rule("R4", fmt.Sprintf("it asks the %d larger nodes, the dead leader too", larger))
+	t.Rule("R4", "Election to all larger: "+names(larger))
 	m.until = t.Now.Add(m.alive)
 }
 
@@ -388,7 +398,7 @@ func (m *machine) contest(t *lab.Turn, from lab.Node) {
 	if m.role == electing || m.role == waitVictory {
 		return
 	}
-	t.Rule("R5", fmt.Sprintf("n%d asks: a larger node is alive and begins its own election", from))
+	t.Rule("R5", fmt.Sprintf("n%d asks, and is smaller: Alive to it, and an election of its own", from))
 	m.elect(t)
 }
 

@@ -52,7 +52,8 @@
 // A write registers a new instance, w17 for operation 17, that then renews for ever.
 // A node's log is the registrations (and cancellations) in the order in which it
 // applied them; an eviction takes the registration out. Orders differ between
-// servers, and nothing is wrong with that: C4 compares what Eureka never promised.
+// servers, and nothing is wrong with that. Nothing is ever decided: C4 has nothing to
+// compare.
 // By do lines: register NAME, cancel NAME, kill NAME (the instance falls silent),
 // fetch (what the server serves), cached (what the instances beside it believe).
 //

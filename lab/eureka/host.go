@@ -61,7 +61,7 @@ func (m *machine) beat(t *lab.Turn) {
 			again[i.name] = true
 		}
 		if len(unknown) > 0 && !m.c.Broken(forgetUnknown) {
-			t.Rule("R3", fmt.Sprintf("404: %d of its instances register again", len(unknown)))
+			t.Rule("R3", "404: "+some(unknown)+" registered again")
 			for _, i := range unknown {
 				m.register(t, i)
 			}
@@ -109,6 +109,15 @@ func (m *machine) fetch(t *lab.Turn) {
 		t.Rule("R7", fmt.Sprintf("the changes come to UP_%d_, the server has UP_%d_: everything is fetched", len(m.cache), len(m.leases)))
 	}
 	m.cache, m.fetched = m.served(), true
+}
+
+// some names some of a list.
+func some(list []instance) string {
+	var names []string
+	for _, i := range list {
+		names = append(names, i.name)
+	}
+	return few(names)
 }
 
 // shown is a list for people: web@n1 db@n3.

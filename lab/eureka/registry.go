@@ -90,10 +90,9 @@ func (m *machine) changed(t *lab.Turn, deleted bool, i instance) {
 	m.changes = append(m.changes, change{t.Now, deleted, i})
 }
 
-// applied notes an operation in the order in which it came here.
+// applied notes an operation in the order in which it came here. Nothing decides it.
 func (m *machine) applied(op uint64, client lab.Node) {
 	m.log.Append(lab.Entry{Op: op, Client: client})
-	m.log.Decide(m.log.Len())
 }
 
 // withdrawn takes operations out of the log, wherever they stand.
@@ -105,7 +104,6 @@ func (m *machine) withdrawn(ops []uint64) {
 		return found
 	})
 	m.log.Replace(keep)
-	m.log.Decide(m.log.Len())
 }
 
 // threshold is how many renewals a minute must exceed (R5): 85 % of two for each
@@ -140,10 +138,14 @@ func (m *machine) evict(t *lab.Turn) {
 		}
 	}
 	if len(expired) == 0 {
+		m.kept = 0
 		return
 	}
 	if m.preserves() {
-		t.Note("leases have expired and stay", fields("expired", len(expired), "renewals", m.lastMinute, "threshold", m.threshold())...)
+		if len(expired) != m.kept {
+			t.Rule("R5", fmt.Sprintf("%s expired and stay: %d renewals are not more than %d", count(len(expired), "lease has", "leases have"), m.lastMinute, m.threshold()))
+		}
+		m.kept = len(expired)
 		return
 	}
 	size := len(m.leases)
@@ -164,6 +166,14 @@ func (m *machine) evict(t *lab.Turn) {
 	}
 	t.Rule("R4", fmt.Sprintf("not renewed for too long: %s evicted", few(names)))
 	m.withdrawn(ops)
+}
+
+// count says how many of something there are.
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // few names some, and counts the rest.

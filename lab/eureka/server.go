@@ -19,6 +19,7 @@ type machine struct {
 	renewals   int      // in this minute
 	lastMinute int      // in the last full one
 	preserving bool
+	kept       int      // leases that have expired and stay, at the last sweep
 	changes    []change // of the last three minutes
 
 	host    []instance // what runs here, by name
@@ -155,7 +156,7 @@ func (m *machine) receive(t *lab.Turn, from lab.Node, b lab.Body) {
 	case notFound:
 		m.registerAt(t, from, b.names)
 	case conflict:
-		t.Rule("R2", fmt.Sprintf("n%d knows newer stamps of %d instances", from, len(b.instances)))
+		t.Rule("R2", fmt.Sprintf("n%d knows newer stamps of %s", from, count(len(b.instances), "instance", "instances")))
 		for _, i := range b.instances {
 			m.register(t, i)
 		}
@@ -180,7 +181,7 @@ func (m *machine) registerAt(t *lab.Turn, peer lab.Node, names []string) {
 	if len(list) == 0 {
 		return
 	}
-	t.Rule("R3", fmt.Sprintf("404: n%d does not know %d instances: they are registered there", peer, len(list)))
+	t.Rule("R3", fmt.Sprintf("404: n%d does not know %s: registered there", peer, some(list)))
 	for _, batch := range batches(list) {
 		t.Send(peer, register{batch})
 	}
@@ -192,14 +193,16 @@ func (m *machine) copied(t *lab.Turn, from lab.Node, list []instance) {
 		return
 	}
 	m.copyAt = id.Never
-	count := 0
+	fresh := 0
 	for _, i := range list {
 		if _, found := m.find(i.name); !found {
 			m.register(t, i)
-			count++
+			fresh++
 		}
 	}
-	t.Rule("R8", fmt.Sprintf("%d instances copied from n%d", count, from))
+	if fresh > 0 {
+		t.Rule("R8", fmt.Sprintf("%s copied from n%d", count(fresh, "instance", "instances"), from))
+	}
 }
 
 // cancel takes an instance out and notes the operation.

@@ -245,7 +245,7 @@ func (m *machine) insert(t *lab.Turn, o operation) {
 	}
 	t.Write("operations", o)
 	if behind > 0 {
-		t.Rule("R3", fmt.Sprintf("the stamp of %s %d is older than those of %d operations: it is put before them", o.verb, o.op, behind))
+		t.Rule("R3", fmt.Sprintf("the stamp of operation %d (%s) is older than the last %d: it is put before them", o.op, o.verb, behind))
 	}
 }
 
