@@ -48,6 +48,8 @@ type Core struct {
 	leaderAt id.Time // when the leader was last heard
 	ownTerm  id.Term // newest in which it committed an entry of its own
 	version  uint64  // of the configuration told last
+	members  string  // in it
+	told     bool    // this pass was asked for by a campaign
 }
 
 // theGroup is the one group of a Core.
@@ -167,8 +169,10 @@ func (c *Core) start(t *lab.Turn, records []lab.Body) {
 	events := []host.Event{s}
 	if c.o.Campaign {
 		events = append(events, host.Campaign{Group: theGroup})
+		c.told = true
 	}
 	c.pass(t, events...)
+	c.told = false
 }
 
 // first is the configuration the group begins with; nothing for whoever joins.
@@ -226,7 +230,11 @@ func (c *Core) Transfer(t *lab.Turn, to lab.Node) Ticket {
 }
 
 // Campaign lets the node stand for election, if it may.
-func (c *Core) Campaign(t *lab.Turn) { c.pass(t, host.Campaign{Group: theGroup}) }
+func (c *Core) Campaign(t *lab.Turn) {
+	c.told = true
+	c.pass(t, host.Campaign{Group: theGroup})
+	c.told = false
+}
 
 func (c *Core) ask(t *lab.Turn, event func(host.ClientID) host.Event) Ticket {
 	c.ticket++

@@ -37,6 +37,7 @@
 // Raft paper (Ongaro and Ousterhout 2014) and Ongaro's thesis.
 //
 //	silence       no leader was heard for a random time: an election begins (§5.2)
+//	told          an operator, or the lab at the start, asks it to stand
 //	pre-vote      first ask who would vote, without a new term (thesis §9.6)
 //	candidacy     a majority would: raise the term, vote for itself, ask (§5.2)
 //	vote          the first good candidate of a term gets the vote (§5.2)

@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/quorate/quorate/host"
 	"github.com/quorate/quorate/internal/assert"
@@ -73,8 +74,8 @@ func (c *Core) do(t *lab.Turn, e host.Effect) {
 		}
 	case host.Halt:
 		if c.stopped == "" {
-			c.stopped = e.Reason.Error()
-			t.Rule("halt", c.stopped)
+			c.stopped = strings.TrimPrefix(e.Reason.Error(), "raft: ")
+			t.Rule("halt", "stops for good, since something is so that never may be: "+c.stopped)
 		}
 	default:
 		// Ask and Answer belong to Forward, which the lab does not use; SendSnapshot and

@@ -2,8 +2,10 @@ package raft
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/quorate/quorate/host"
+	"github.com/quorate/quorate/internal/faults"
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/lab"
 	production "github.com/quorate/quorate/raft"
@@ -26,16 +28,15 @@ func (c *Core) tell(t *lab.Turn, e trace.Event) {
 	case trace.Voted:
 		c.tellVote(t, e)
 	case trace.Truncated:
-		t.Rule("conflict", fmt.Sprintf("deletes its entries from %d to %d: the leader's log does not have them (§5.3)", number(e, "from"), number(e, "last")))
+		which := fmt.Sprintf("entries %d to %d", number(e, "from"), number(e, "last"))
+		if number(e, "from") == number(e, "last") {
+			which = fmt.Sprintf("entry %d", number(e, "from"))
+		}
+		t.Rule("conflict", "deletes its "+which+": the leader's log has something else there (§5.3)")
 	case trace.Committed:
 		c.tellCommit(t, e)
 	case trace.ConfigChanged:
-		if v := number(e, "version"); v > c.version {
-			if c.version > 0 {
-				t.Rule("membership", fmt.Sprintf("configuration %d is in its log and so in force: %s (thesis §4.1)", v, text(e, "members")))
-			}
-			c.version = v
-		}
+		c.tellMembers(t, e)
 	case trace.Transfer:
 		if out := text(e, "outcome"); out == "started" {
 			t.Rule("transfer", "hands the office over to "+text(e, "to")+" (thesis §3.10)")
@@ -45,16 +46,33 @@ func (c *Core) tell(t *lab.Turn, e trace.Event) {
 	}
 }
 
+// tellMembers tells a configuration that is new to this node: of whom it consists,
+// or that only their data directories were noted.
+func (c *Core) tellMembers(t *lab.Turn, e trace.Event) {
+	_, members, _ := strings.Cut(text(e, "members"), " ")
+	v := number(e, "version")
+	switch {
+	case v <= c.version || c.version == 0:
+	case members == c.members:
+		t.Rule("membership", fmt.Sprintf("configuration %d notes whose data directory is whose: nobody comes back with another disk unnoticed", v))
+	default:
+		t.Rule("membership", fmt.Sprintf("configuration %d is in force as soon as it is in the log: %s (thesis §4.1)", v, members))
+	}
+	if v > c.version {
+		c.version, c.members = v, members
+	}
+}
+
 // tellRole says why a role changed.
 func (c *Core) tellRole(t *lab.Turn, e trace.Event) {
 	term, leader := number(e, "term"), text(e, "leader")
 	switch e.Rule {
 	case "thesis §9.6 pre-vote":
-		t.Rule("silence", "heard no leader for its random time: an election begins (§5.2)")
+		c.tellWhy(t)
 		t.Rule("pre-vote", fmt.Sprintf("asks who would vote for it, without entering term %d yet (thesis §9.6)", term+1))
 	case "raft §5.2":
-		if c.soft.Role == production.Follower && c.broken("no-pre-vote") {
-			t.Rule("silence", "heard no leader for its random time: an election begins (§5.2)")
+		if c.broken(faults.NoPreVote) {
+			c.tellWhy(t)
 		}
 		t.Rule("candidacy", fmt.Sprintf("enters term %d, votes for itself and asks for votes (§5.2)", term))
 	case "raft §5.2 majority of votes":
@@ -73,6 +91,15 @@ func (c *Core) tellRole(t *lab.Turn, e trace.Event) {
 		t.Rule("disk-stall", "its disk makes no progress: it is leader no more")
 	case "thesis §4.2.2 removed":
 		t.Rule("membership", "the configuration does not let it vote any more: it is leader no more (thesis §4.2.2)")
+	}
+}
+
+// tellWhy says why an election begins.
+func (c *Core) tellWhy(t *lab.Turn) {
+	if c.told {
+		t.Rule("told", "is told to stand for election")
+	} else {
+		t.Rule("silence", "heard no leader for its random time: an election begins (§5.2)")
 	}
 }
 
@@ -115,10 +142,10 @@ func (c *Core) sent(t *lab.Turn, s host.Send) {
 	switch {
 	case asked.Term < v.Term:
 		t.Rule("old-term", fmt.Sprintf("%s asks who would vote for it in term %d, but this node has reached term %d already: refused, and told so (§5.1)", s.To, asked.Term+1, v.Term))
-	case older && !c.broken("no-log-check") && !c.leaderAlive(t):
+	case older && !c.broken(faults.NoLogCheck) && !c.leaderAlive(t):
 		t.Rule("log-check", fmt.Sprintf("would refuse %s its vote: %s's log is older than its own (§5.4.1)", s.To, s.To))
 	default:
-		t.Rule("leader-alive", fmt.Sprintf("would refuse %s its vote: there is a leader, and it hears it (thesis §4.2.3)", s.To))
+		t.Rule("leader-alive", fmt.Sprintf("would refuse %s its vote: it leads, or heard its leader a moment ago (thesis §4.2.3)", s.To))
 	}
 }
 
@@ -141,7 +168,7 @@ func (c *Core) unanswered(t *lab.Turn, before production.Status) {
 		case m.Term < before.Term:
 			t.Rule("old-term", fmt.Sprintf("%s asks for a vote in term %d, but this is term %d: refused, and told so (§5.1)", from, m.Term, before.Term))
 		case m.Term > before.Term && c.soft.Term == before.Term:
-			t.Rule("leader-alive", fmt.Sprintf("does not even take notice of %s's term %d: it hears its leader (thesis §4.2.3)", from, m.Term))
+			t.Rule("leader-alive", fmt.Sprintf("does not even take notice of %s's term %d: it leads, or heard its leader a moment ago (thesis §4.2.3)", from, m.Term))
 		}
 	case production.Append, production.Heartbeat:
 		if term := c.heard.of.SenderTerm(); term < before.Term {
