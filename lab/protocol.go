@@ -25,8 +25,9 @@ type Protocol struct {
 	Helpers int
 
 	// Checks it takes part in; the others show "–".
-	Epochs     bool // C1: its epochs promise one leader each
-	Leaderless bool // nobody leads: C2, C6 and C7 mean nothing
+	Epochs     bool   // C1: its epochs promise one leader each
+	EpochWord  string // what it calls an epoch: "term", "ballot"; empty: "epoch"
+	Leaderless bool   // nobody leads: C2, C6 and C7 mean nothing
 	// AnyServer: every server takes clients, so a client asks the one beside it as
 	// long as that one is not dead; a refusal sends only that operation elsewhere.
 	AnyServer bool

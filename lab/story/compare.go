@@ -94,7 +94,7 @@ func (w *Watch) Record(e trace.Event) {
 		say("n%d takes back positions %d to %d", n, field(e, "from").Number, field(e, "last").Number)
 	case trace.Fault:
 		if what := field(e, "what").Text; what != "" {
-			say("⚡ %s", strings.Join(strings.Fields(what)[2:], " "))
+			say("⚡ %s", faultText(what, false))
 		}
 	case trace.Answered:
 		if field(e, "outcome").Text == "answered" && field(e, "verb").Text == "write" {

@@ -24,6 +24,7 @@ const (
 	stepLinesMax = 60
 	repeatedMax  = 2
 	reasonsMax   = 6
+	triesTold    = 2 // attempts of one operation; the answer that ends it is told anyway
 )
 
 // Teller collects a run's events.
@@ -295,11 +296,11 @@ func (t *Teller) saidJust(e trace.Event) bool {
 func (t *Teller) fault(e trace.Event) {
 	s := t.begin(e.Time)
 	if what := field(e, "what").Text; what != "" {
-		s.faults = append(s.faults, "fault: "+strings.Join(strings.Fields(what)[2:], " "))
+		s.faults = append(s.faults, faultText(what, false))
 	} else if what := field(e, "over").Text; what != "" {
-		s.faults = append(s.faults, "over: "+strings.Join(strings.Fields(what)[3:], " "))
+		s.faults = append(s.faults, faultText(what, true))
 	} else if what := field(e, "void").Text; what != "" {
-		s.faults = append(s.faults, "nobody leads, so this falls on nobody: "+strings.Join(strings.Fields(what)[3:], " "))
+		s.faults = append(s.faults, "nobody leads, so it falls on nobody: "+strings.Join(strings.Fields(what)[3:], " "))
 	}
 }
 
@@ -311,7 +312,7 @@ func (t *Teller) role(e trace.Event, old belief) belief {
 	name := fmt.Sprintf("n%d", b.node)
 	epoch := ""
 	if b.epoch > 0 {
-		epoch = fmt.Sprintf(", epoch %d", b.epoch)
+		epoch = fmt.Sprintf(", %s %d", t.epochWord(), b.epoch)
 	}
 	switch {
 	case b.leads && !old.leads:
@@ -325,6 +326,16 @@ func (t *Teller) role(e trace.Event, old belief) belief {
 		t.say(e, fmt.Sprintf("%s follows n%d%s", name, b.leader, epoch))
 	}
 	return b
+}
+
+// epochWord is what the protocol calls an epoch.
+func (t *Teller) epochWord() string { return epochWord(t.protocol) }
+
+func epochWord(p lab.Protocol) string {
+	if p.EpochWord != "" {
+		return p.EpochWord
+	}
+	return "epoch"
 }
 
 func following(b belief) string {
@@ -376,7 +387,7 @@ func (t *Teller) verdict(e trace.Event) {
 	switch field(e, "checker").Text {
 	case "same-epoch":
 		if e.Node.Node != 0 {
-			t.say(e, fmt.Sprintf("✗ n%d leads in epoch %d, and so does n%d", n, number("epoch"), number("other")))
+			t.say(e, fmt.Sprintf("✗ n%d leads in %s %d, and so does n%d", n, t.epochWord(), number("epoch"), number("other")))
 		}
 	case "two-leaders":
 		if n != 0 {

@@ -8,6 +8,7 @@ import (
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/family"
 	"github.com/quorate/quorate/lab/story"
+	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
 )
 
@@ -33,8 +34,8 @@ func TestAStoryHasWhatAReaderNeeds(t *testing.T) {
 	for _, want := range []string{
 		"F2: the leader is cut off with one other\n", "(raft), seed 1\n", "The network splits: the leader and one node on one side",
 		"▌ Five nodes start; n5 ranks highest", "n5 leads (leader, epoch 1)", "who believes what: n1: n5 leads in 1",
-		"   60.000 s  ⚡ fault: 60s split n5,n4/n3,n2,n1", "▌ The network splits", "n5 no longer leads", "refused: ", " not the leader",
-		"⚡ over: split n5,n4/n3,n2,n1", "takes back",
+		"   60.000 s  ⚡ the network splits: n5 n4 | n3 n2 n1, for 60.0 s", "▌ The network splits", "n5 no longer leads", "refused: ", " not the leader",
+		"⚡ the split heals", "takes back",
 		"Verdicts", "✓ C1 no epoch had two leaders", "✓ C3 no acknowledged write is lost", "· C7 changes of leader: 1",
 	} {
 		i := strings.Index(text[at:], want)
@@ -116,6 +117,27 @@ func TestCompare(t *testing.T) {
 	}
 	if same := story.Compare(a, side("f2", "raft")); !strings.Contains(same, "They never part") {
 		t.Error(same)
+	}
+}
+
+// Every kind of fault has words of its own.
+func TestFaultsInWords(t *testing.T) {
+	for _, kind := range sim.FaultKinds() {
+		r := trace.Event{Kind: trace.Fault, Fields: []trace.Field{trace.Text("what", "fault 1s 2s "+string(kind)+" n1 lose=none rate=10 by=3s count=1 message=Vote period=1s")}}
+		recipe, p, err := family.Load("f2", "raft")
+		if err != nil {
+			t.Fatal(err)
+		}
+		teller := story.New(recipe, p, "en")
+		teller.Record(r)
+		text := teller.Text(lab.Result{})
+		switch kind { // the simulator's own
+		case sim.FaultChange, sim.FaultTransfer, sim.FaultSlow, sim.FaultStall, sim.FaultSync, sim.FaultNoSpace:
+			continue
+		}
+		if strings.Contains(text, "⚡ "+string(kind)+" n1") || !strings.Contains(text, "⚡ ") {
+			t.Errorf("%s has no words: %s", kind, text)
+		}
 	}
 }
 

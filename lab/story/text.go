@@ -224,7 +224,7 @@ func Verdicts(p lab.Protocol, r lab.Result) []Verdict {
 			list = append(list, Verdict{Checker: checker, Sign: "✗", Text: checker + " " + fmt.Sprintf(broken, bad)})
 		}
 	}
-	judge("C1", p.Epochs, m.SameEpoch, "no epoch had two leaders", "epochs in which two nodes led: %d")
+	judge("C1", p.Epochs, m.SameEpoch, "no "+epochWord(p)+" had two leaders", epochWord(p)+"s in which two nodes led: %d")
 	judge("C2", !p.Leaderless, m.TwoLeaders, "never did two leaders acknowledge writes at once", "writes acknowledged by one leader while another acknowledged too: %d")
 	judge("C3", true, m.Lost, fmt.Sprintf("no acknowledged write is lost (of %d)", m.Acked), "acknowledged writes that are lost: %d")
 	if m.LostWorst > m.Lost {
