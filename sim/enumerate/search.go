@@ -129,6 +129,12 @@ func Run(o Options) (Report, error) {
 
 func (g *search) run() (Report, error) {
 	s, err := g.start()
+	var f *failure
+	if errors.As(err, &f) { // a broken rule may not even let a first leader win
+		g.report.Stopped = "a rule is broken at the start"
+		g.report.Violation = &Violation{Rule: f.rule, What: f.what}
+		return *g.report, nil
+	}
 	if err != nil {
 		return Report{}, err
 	}
