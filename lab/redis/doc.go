@@ -110,6 +110,7 @@ import (
 const (
 	NoFailState   faults.Switch = "no-fail-state"   // R7: a master never considers the cluster down
 	VoteTwice     faults.Switch = "vote-twice"      // R4: a master votes for whoever asks
+	OneSentinel   faults.Switch = "one-sentinel"    // S2, S5: one sentinel's word and vote are enough
 	NoMinReplicas faults.Switch = "no-min-replicas" // R10: min-replicas-to-write is not looked at
 )
 
@@ -122,7 +123,6 @@ func Protocols() []lab.Protocol {
 			Switches: []lab.Switch{
 				{Name: NoFailState, What: "a master that does not reach a majority of the masters goes on answering"},
 				{Name: VoteTwice, What: "a master votes twice in one epoch"},
-				{Name: NoMinReplicas, What: "a master with too few replicas writes all the same"},
 			},
 			New: func(c lab.Config) lab.Machine { return newCluster(c, aof) },
 		}
@@ -132,7 +132,7 @@ func Protocols() []lab.Protocol {
 			Name: name, Title: title, Chinese: chinese, About: about,
 			Slowest: 30 * id.Second, Ranks: []lab.Node{3, 0, 0, 2, 1}, Epochs: true, Reply: "IS-MASTER-DOWN-REPLY",
 			Switches: []lab.Switch{
-				{Name: VoteTwice, What: "a sentinel votes twice in one epoch"},
+				{Name: OneSentinel, What: "one sentinel decides alone that the master is down, and elects itself"},
 				{Name: NoMinReplicas, What: "a master with too few replicas writes all the same"},
 			},
 			New: func(c lab.Config) lab.Machine { return newWatched(c, mins) },

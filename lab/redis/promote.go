@@ -83,7 +83,7 @@ func (m *watched) count(t *lab.Turn) {
 	if m.office.VoteEpoch == a.epoch {
 		votes[m.office.Vote]++
 	}
-	if needed := max(m.c.Quorum(), m.set.quorum); votes[m.c.Self] >= needed {
+	if needed := m.needed(max(m.c.Quorum(), m.set.quorum)); votes[m.c.Self] >= needed {
 		t.Rule("S5", fmt.Sprintf("%d votes in epoch %d: leads the failover", votes[m.c.Self], a.epoch))
 		m.choose(t)
 		return
@@ -94,12 +94,20 @@ func (m *watched) count(t *lab.Turn) {
 	}
 }
 
+// needed is how many sentinels it takes.
+func (m *watched) needed(sentinels int) int {
+	if m.c.Broken(OneSentinel) {
+		return 1
+	}
+	return sentinels
+}
+
 // vote is S4: one vote per epoch, for the first who asks, on disk before it is
 // told.
 func (m *watched) vote(t *lab.Turn, epoch uint64, candidate lab.Node) id.Token {
 	changed := epoch > m.office.Epoch
 	m.office.Epoch = max(m.office.Epoch, epoch)
-	if (m.office.VoteEpoch < epoch || m.c.Broken(VoteTwice) && candidate != m.c.Self) && m.office.Epoch <= epoch {
+	if m.office.VoteEpoch < epoch && m.office.Epoch <= epoch {
 		m.office.Vote, m.office.VoteEpoch = candidate, epoch
 		changed = true
 		if candidate != m.c.Self {
@@ -175,13 +183,14 @@ func (m *watched) promoted(t *lab.Turn) {
 	m.publish(t)
 }
 
-// monitor switches to another master.
+// monitor switches to another master. The sentinel begins anew with everybody:
+// who was not heard before has its 30 s again.
 func (m *watched) monitor(t *lab.Turn, master lab.Node, config uint64) {
 	m.office.Master, m.office.Config = master, config
 	m.save(t)
 	m.attempt.state, m.attempt.notBefore = idle, t.Now
 	for _, n := range m.nodes {
-		n.agrees, n.same = 0, t.Now
+		n.agrees, n.same, n.down, n.out = 0, t.Now, false, false
 		m.expect(n)
 	}
 }

@@ -253,7 +253,7 @@ func (m *watched) objectively(now id.Time) bool {
 			count++
 		}
 	}
-	return count >= m.set.quorum
+	return count >= m.needed(m.set.quorum)
 }
 
 // correct is S8 in daily life: a node that says it is something else than this

@@ -61,8 +61,8 @@
 // # What it promises
 //
 // With the minimum at a majority: no two masters that both commit, and an update
-// that was answered because all applied it survives. A returning lower id does not
-// bully (R2).
+// that was answered because all have applied it is on all of their disks. A
+// returning lower id does not bully (R2).
 //
 // # What it lacks
 //

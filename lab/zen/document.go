@@ -86,7 +86,7 @@ func (m *machine) victoryHeard(t *lab.Turn, from lab.Node, v Victory) {
 	switch {
 	case m.master == m.c.Self:
 		m.otherMaster(t, from, v.Version, "its Victory")
-	case m.master != 0 || m.role == electing || m.role == joining && m.round.target == from:
+	case m.master != 0 || m.role == electing || m.role == joining: // it has voted, and waits for what comes of it
 	case !m.betterThan(from, v.Version):
 		m.joinMaster(t, from, "D4", fmt.Sprintf("n%d says it has won: joins it", from))
 	case m.role == pinging:

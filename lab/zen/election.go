@@ -17,6 +17,7 @@ type round struct {
 	end     id.Time  // of the pings, of waiting for joins, of waiting for the join's answer
 	target  lab.Node // joining: who is to be master
 	tries   int
+	seen    int // so many candidates in the round before, which were too few; 0: it was another reason
 }
 
 type answer struct {
@@ -32,6 +33,10 @@ const pingsPerRound = 3
 // be the one that wins.
 func (m *machine) search(t *lab.Turn, rule, why string) {
 	t.Rule(rule, why)
+	m.pingAgain(t)
+}
+
+func (m *machine) pingAgain(t *lab.Turn) {
 	m.role = pinging
 	m.watches, m.foreign = nil, 0
 	m.round = round{number: m.round.number + 1, next: t.Now, end: t.Now.Add(m.s.ping)}
@@ -98,7 +103,11 @@ func (m *machine) judge(t *lab.Turn) {
 		return
 	}
 	if candidates := len(m.round.answers) + 1; candidates < m.s.minimum {
-		m.search(t, "R3", fmt.Sprintf("sees %d of the %d nodes an election needs: pings again", candidates, m.s.minimum))
+		if candidates != m.round.seen { // said once, not every three seconds
+			t.Rule("R3", fmt.Sprintf("sees %d of the %d nodes an election needs: pings again", candidates, m.s.minimum))
+		}
+		m.pingAgain(t)
+		m.round.seen = candidates
 		return
 	}
 	winner := answer{from: m.c.Self, version: m.electionVersion()}
@@ -108,6 +117,9 @@ func (m *machine) judge(t *lab.Turn) {
 		}
 	}
 	why := fmt.Sprintf("n%d wins: version %d is the highest, then the lowest id", winner.from, winner.version)
+	if winner.version == 0 {
+		why = fmt.Sprintf("n%d wins: nobody has a state yet, and it has the lowest id", winner.from)
+	}
 	if winner.from != m.c.Self {
 		m.joinMaster(t, winner.from, "R5", why+"; joins it")
 		return
@@ -168,6 +180,8 @@ func (m *machine) joinAnswered(t *lab.Turn, from lab.Node, a JoinAnswer) {
 	switch {
 	case a.Refused == "":
 		m.search(t, "R5", fmt.Sprintf("n%d accepts the join, but no state came: a new ping round", from))
+	case m.s.documentMode:
+		m.search(t, "D1", fmt.Sprintf("n%d refuses the join (%s): asks again", from, a.Refused))
 	case m.round.tries >= joinTries:
 		m.search(t, "R5", fmt.Sprintf("n%d refuses the join (%s) for the third time: a new ping round", from, a.Refused))
 	default:

@@ -122,9 +122,13 @@ func (m *machine) send(t *lab.Turn, to lab.Node, s state, whole bool) {
 }
 
 func (m *machine) sendAcked(t *lab.Turn, from lab.Node, a SendAck) {
+	if m.past != nil && m.past.state.uuid == a.UUID && m.master == m.c.Self {
+		t.Send(from, Commit{UUID: a.UUID, Version: m.past.state.version})
+		return
+	}
 	p := m.going
 	if p == nil || p.state.uuid != a.UUID || !slices.Contains(p.unanswered, from) {
-		return // of an update that is over: a later one holds all of it
+		return // of an earlier update: a later one holds all of it
 	}
 	p.unanswered = without(p.unanswered, from)
 	p.acked = append(p.acked, from)
@@ -247,7 +251,7 @@ func (m *machine) adoptOwn(t *lab.Turn) {
 }
 
 func (m *machine) published(t *lab.Turn, p *publication) {
-	m.going = nil
+	m.going, m.past = nil, p
 	for _, w := range p.writes {
 		if m.c.Broken(NoAnswerAtTimeout) && len(p.applied)+1 < m.s.minimum {
 			t.Fail(w, "R7 committed, but too few have applied it")
@@ -276,6 +280,9 @@ func (m *machine) rejoin(t *lab.Turn, rule, why string) {
 
 // giveUp is rejoin, behind the running update.
 func (m *machine) giveUp(t *lab.Turn, rule, why string) {
+	if m.c.Broken(NoStepDown) {
+		return
+	}
 	if m.going == nil {
 		m.rejoin(t, rule, why)
 		return

@@ -17,9 +17,9 @@ type gathering struct {
 	done    bool // to be published
 }
 
-// recover begins it, at the end of every publication that is not recovered.
+// recover begins it, at the end of a publication that is not recovered.
 func (m *machine) recover(t *lab.Turn) {
-	if m.applied.recovered || m.gather != nil && !m.gather.done {
+	if m.applied.recovered || m.gather != nil {
 		return
 	}
 	m.gather = &gathering{
@@ -63,7 +63,11 @@ func (m *machine) progressGathering(t *lab.Turn) {
 		m.gather = nil
 		return
 	}
-	t.Rule("R12", fmt.Sprintf("version %d is the highest on %d disks: recovers it", g.version, len(g.heard)))
+	if g.version == 0 {
+		t.Rule("R12", fmt.Sprintf("%d disks are empty: the state is new", len(g.heard)))
+	} else {
+		t.Rule("R12", fmt.Sprintf("version %d is the highest on %d disks: recovers it", g.version, len(g.heard)))
+	}
 	g.done = true
 }
 

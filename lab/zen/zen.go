@@ -16,7 +16,7 @@ const (
 	NoVersion         faults.Switch = "no-version"           // R3: the lower id wins, whatever its state
 	ApplyBeforeCommit faults.Switch = "apply-before-commit"  // R6: a node applies in phase 1
 	NoAnswerAtTimeout faults.Switch = "no-answer-at-timeout" // R7: the client is answered only when the minimum has applied
-	NoStepDown        faults.Switch = "no-step-down"         // R6, R9: a master without the minimum stays
+	NoStepDown        faults.Switch = "no-step-down"         // R6, R9, R10: a master stays master
 	NoFsync           faults.Switch = "no-fsync"             // R12: applied means written, not on disk
 )
 
@@ -25,7 +25,7 @@ var switches = []lab.Switch{
 	{Name: NoVersion, What: "the lowest id wins the election even with an older state"},
 	{Name: ApplyBeforeCommit, What: "a node applies an update when it arrives, before anybody committed it"},
 	{Name: NoAnswerAtTimeout, What: "the client is answered only when the minimum of nodes has applied, not at the publish timeout"},
-	{Name: NoStepDown, What: "a master that no longer reaches the minimum stays master"},
+	{Name: NoStepDown, What: "a master that no longer reaches the minimum, or hears of a newer master, stays master"},
 	{Name: NoFsync, What: "applying an update does not wait for the disk"},
 }
 
@@ -106,6 +106,7 @@ type machine struct {
 	round   round        // R1–R5
 	desk    desk         // what waits for the next update (R6)
 	going   *publication // the update that is being published
+	past    *publication // the last one that was committed: its stragglers still get their commit
 	gather  *gathering   // R12
 	watches []watch      // fault detection: of the master, or of the members
 	numbers uint64       // of fault detection pings
