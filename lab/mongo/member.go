@@ -261,8 +261,5 @@ func (m *member) newest() opTime {
 
 // journaled is the newest opTime on this member's disk.
 func (m *member) journaled() opTime {
-	if m.c.Broken(NoFsync) {
-		return m.oplog.last()
-	}
 	return m.oplog.at(m.oplog.durable)
 }

@@ -64,10 +64,7 @@ func (p *pv0) received(t *lab.Turn, from lab.Node, b lab.Body) {
 
 // judge is R3: is somebody fresher, and is there a reason against the candidate?
 func (p *pv0) judge(t *lab.Turn, from lab.Node, f Fresh) FreshReply {
-	r := FreshReply{Round: f.Round, OpTime: p.oplog.last()}
-	if !p.c.Broken(NoFreshness) {
-		r.Fresher = f.OpTime.before(p.newest())
-	}
+	r := FreshReply{Round: f.Round, OpTime: p.oplog.last(), Fresher: f.OpTime.before(p.newest())}
 	q := p.peer(from)
 	h := p.highest()
 	switch {
@@ -96,7 +93,7 @@ func (p *pv0) takeFresh(t *lab.Turn, from lab.Node, r FreshReply) {
 		return
 	}
 	switch {
-	case r.Fresher || p.oplog.last().before(r.OpTime):
+	case (r.Fresher || p.oplog.last().before(r.OpTime)) && !p.c.Broken(NoFreshness):
 		t.Rule("R2", "n"+digit(from)+" knows a fresher member: I do not stand")
 		p.lose(t, false)
 		return

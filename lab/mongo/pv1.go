@@ -62,7 +62,7 @@ func newPV1(c lab.Config, w string) lab.Machine {
 	p.catchUp = c.Settings.Duration("catch-up", 0, 0, 3600*id.Second)
 	p.member = newMember(c, p, concern{
 		majority:  c.Settings.Word("w", words...) == "majority",
-		journaled: true,
+		journaled: !c.Broken(NoFsync),
 		committed: c.Settings.Word("read", "local", "majority") == "majority",
 	}, [3]string{ruleStand: "R1", ruleCatchUp: "R7", ruleRollback: "R9"})
 	return p

@@ -35,7 +35,7 @@ var sharedSwitches = []lab.Switch{
 var switches0 = append([]lab.Switch{
 	{Name: NoLease, What: "a vote binds nobody: a member votes for another at once (R7)"},
 	{Name: NoVeto, What: "nobody vetoes, and −10000 counts as 0 (R3, R7)"},
-	{Name: NoFreshness, What: "nobody tells a candidate that others are fresher (R3)"},
+	{Name: NoFreshness, What: "a candidate does not mind that others are fresher (R2)"},
 	{Name: NoPriority, What: "nobody looks at priorities (R3, R7, R9)"},
 	{Name: TrueClock, What: "the other way round: stamps come from a clock that never jumps, which pv0 cannot rely on"},
 	{Name: DurableLease, What: "the other way round: a vote is on disk before it is given, which pv0 lacks"},
@@ -50,7 +50,7 @@ var switches1 = append([]lab.Switch{
 	{Name: NoPullRearm, What: "only the primary's own heartbeats put an election off, pulling does not (R13)"},
 	{Name: NoTakeover, What: "a member of higher priority leaves the primary in office (R10)"},
 	{Name: VoteLock, What: "as in pv0, a vote binds for 30 s, whatever the term (R4)"},
-	{Name: NoFsync, What: "a member reports entries as journaled before they are on disk (R8)"},
+	{Name: NoFsync, What: "a majority counts what is in memory, and journals are flushed every 100 ms (R8)"},
 }, sharedSwitches...)
 
 // Protocols are the two versions, each with a write concern of a majority and of
