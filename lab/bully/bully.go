@@ -37,8 +37,7 @@
 //	R10 [minimum] a leader that hears fewer than a majority steps down.
 //	R11 [epoch] of two leaders in one epoch the smaller number yields.
 //
-// [hardened] the epoch is on disk before Election and Victory leave. R9 of the
-// older document is R7 of another node and has no number of its own here.
+// [hardened] the epoch is on disk before Election and Victory leave. (There is no R9.)
 //
 // # Replication
 //
@@ -65,6 +64,29 @@
 //   - An unstable largest node is an election each time it comes back (C7).
 //   - Up to minimum the epoch is forgotten with the process: after a power cut the
 //     first numbers are given out again (C1).
+//
+// # What the fault scripts show (F1 to F12, pinned in TestRow)
+//
+//	F1, F1s  the next leader answers after 3 to 4 s: three Heartbeats and one Alive
+//	         that does not come. Then the old one returns, and what was answered
+//	         meanwhile is gone.
+//	F2       plain: both sides answer, and the majority's writes vanish after healing.
+//	         hardened: the smaller side stops within 3 s. What it answered in these 3 s
+//	         is absent from the other side; after healing it is the other way round.
+//	F3       from ask-others on nobody elects; in minimum nobody serves either.
+//	F5       plain: an election every few seconds, of which the clients notice nothing
+//	         unless the deaf node is the second in rank (the recipe
+//	         looks-dead-ask-others: then two lead). ask-others: none.
+//	F6       where the late Alive was the only one its receiver would have got, that
+//	         node wins at first, and is bullied: a spurious election, in every preset.
+//	         Elsewhere plain's receiver loses sight of the leader until the next
+//	         Heartbeat, and with epochs the message is dropped.
+//	F7       every return is a change of leader, in every preset.
+//	F8       the write is absent while n5 is away, and back with it, in exchange for
+//	         everything that was answered since.
+//	F9       all is lost: nothing was synced. In epoch the numbers begin again (C1);
+//	         ask-others and minimum do not elect the laggard alone, and hide it.
+//	F12b     n3 and n4 both lead one epoch, in hardened too.
 //
 // # What the rules leave open, and what we do
 //

@@ -47,6 +47,15 @@
 //     none is, ever (R5).
 //   - Anything after a loss of power, but for what the instances say again.
 //
+// # What the fault scripts show (F1 to F12, pinned in TestRow)
+//
+// No script stops a server from answering. F2 and F3: both sides register; reads miss
+// what the other side knows, until a renewal after the healing brings it. F9: all is
+// gone, and registered again within a renewal. F10w: the instances of the wiped host
+// are gone with it and evicted, which C3 counts as lost and Eureka as its duty. While
+// the workload registers more and more, the renewals of the last minute lag behind the
+// threshold, so self-preservation holds most of the time.
+//
 // # What an operation is here
 //
 // A write registers a new instance, w17 for operation 17, that then renews for ever.
