@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -130,6 +131,9 @@ func simOne(out io.Writer, o simOptions) (err error) {
 		}()
 	}
 	r := cluster.Run(options)
+	if bad := (*sim.Error)(nil); r.Events == 0 && errors.As(r.Violation, &bad) {
+		return usagef("--recipe %s: %v", o.recipe, bad)
+	}
 	fmt.Fprintf(out, "hash %016x  %d operations (%d answered), %d faults, %d events, %.1f simulated s\nreached: %s\n",
 		r.Hash, r.Operations, r.Answered, r.Faults, r.Events, float64(r.Simulated)/float64(id.Second), strings.Join(r.Marks, ", "))
 	if r.Violation == nil {
