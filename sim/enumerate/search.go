@@ -27,7 +27,7 @@ type Options struct {
 	Break  []faults.Switch // rules of raft to break
 	Ignore []Rule          // checks to leave out: to see a later consequence of a breakage
 
-	StatesMax int                 // stop there, with Report.Complete false. 0: 20,000,000, some 6 GB
+	StatesMax int                 // stop there, with Report.Complete false. 0: 20,000,000, some 3 GB
 	Progress  func(Progress) bool `json:"-"` // called every 10,000 states; false stops the search. May be nil
 }
 
@@ -262,7 +262,7 @@ func (g *search) enough(waiting, depth int) string {
 		return "it was told to stop"
 	}
 	if len(g.tree) >= g.Options.StatesMax {
-		return fmt.Sprintf("%d states were the limit", g.Options.StatesMax)
+		return count(g.Options.StatesMax) + " states were the limit"
 	}
 	return ""
 }
