@@ -199,7 +199,8 @@ func (m *multi) sendRound(t *lab.Turn) {
 	}
 }
 
-// backoff is the wait of R5.
+// backoff is the wait of R5. In multi-Paxos a rival that is told of a leader, or of a
+// higher ballot by its owner, gives way, so equal waits do no visible harm there.
 type backoff struct{ lo, hi id.Duration }
 
 func newBackoff(c lab.Config) backoff {

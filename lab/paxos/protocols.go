@@ -30,7 +30,7 @@ func Protocols() []lab.Protocol {
 			Name: "paxos", Title: "Multi-Paxos", Chinese: "Multi-Paxos（多轮 Paxos）",
 			About:   "Any node may take the lead by asking a majority for promises; a majority then chooses one value per numbered slot, and what was acknowledged is kept.",
 			Slowest: id.Second, Epochs: true, Reply: "P1b",
-			Switches: []lab.Switch{breakFsync, breakAccepted, breakQuorum, breakGaps, breakBackoff},
+			Switches: []lab.Switch{breakFsync, breakAccepted, breakQuorum, breakGaps},
 			New:      func(c lab.Config) lab.Machine { return newMulti(c) },
 		},
 		{
