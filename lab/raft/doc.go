@@ -17,9 +17,9 @@
 // The lab's, in the place of a door: records on the lab's disk instead of package
 // wal, with the same contents and the same tokens; the lab's network instead of
 // package transport; the handshake of data directories (pin.go), which production
-// does when it connects and the lab with every message; a bare leader without a
-// Forward (a follower that is asked for a write names the leader); applying takes no
-// time. The log is never cut, for no recipe is long enough for a snapshot (100,000
+// does when it connects and the lab with every message; a follower that is asked for a
+// write does not forward it but names the leader, since whom clients ask is what the
+// lab compares; applying takes no time. The log is never cut, for no recipe is long enough for a snapshot (100,000
 // entries), so a node that was away gets entries and never a snapshot. Sessions: the
 // lab's clients share one, as the threads of one program may, with the number of the
 // operation as its sequence; the first leader registers it.
