@@ -55,8 +55,8 @@
 //
 // Session 18 s by the clock of the service's leader; a broker gives a sign of life every
 // 6 s, so that 12 to 18 s pass before anybody knows that one is dead. T = 18 s. Lag
-// 30 s (Kafka looks every 15 s, so with it up to 45; here it is noticed at once). A fetch
-// waits 500 ms for entries. The page cache writes 30 s after the oldest unwritten entry;
+// 30 s (Kafka looks every 15 s, so with it up to 45; here it looks half a second after
+// the first follower has lagged too long). A fetch waits 500 ms for entries. The page cache writes 30 s after the oldest unwritten entry;
 // the high watermark is written down every 5 s, and synced as the epochs are.
 //
 // # What it promises, and what it is known to lack

@@ -235,7 +235,9 @@ func (b *broker) advance(t *lab.Turn) {
 	r := &b.replica
 	least := b.ownEnd()
 	for _, o := range r.others {
-		if slices.Contains(r.isr, o.node) {
+		// While a change of the set is under way both sets count: the service may have
+		// taken it already, and then the controller may choose the newcomer.
+		if slices.Contains(r.isr, o.node) || slices.Contains(r.want.ISR, o.node) {
 			least = min(least, o.end)
 		}
 	}
@@ -295,6 +297,17 @@ func (b *broker) lagsAt(o other) id.Time {
 	return o.caughtUp.Add(b.o.lag)
 }
 
+// looksAt is when the leader looks for those who lag. It looks one fetch later than
+// it could, so that those who were lost together leave together (Kafka looks every
+// half of the permitted lag).
+func (b *broker) looksAt() id.Time {
+	at := id.Never
+	for _, o := range b.replica.others {
+		at = min(at, b.lagsAt(o).Add(b.o.wait))
+	}
+	return at
+}
+
 // alter asks the service for another in-sync set, by compare-and-set.
 func (b *broker) alter(t *lab.Turn, isr []lab.Node) {
 	r := &b.replica
@@ -333,7 +346,9 @@ func (b *broker) replicaDue(t *lab.Turn) {
 				b.serve(t, o)
 			}
 		}
-		b.shrink(t)
+		if t.Now >= b.looksAt() {
+			b.shrink(t)
+		}
 		for len(r.waiting) > 0 && t.Now >= r.waiting[0].due {
 			t.Fail(r.waiting[0].request, "R5 the in-sync set did not have it in "+seconds(produceMax))
 			r.waiting = r.waiting[1:]
@@ -355,8 +370,8 @@ func (b *broker) replicaDeadline() id.Time {
 		if o.poll {
 			at = min(at, o.pollTo)
 		}
-		at = min(at, b.lagsAt(o))
 	}
+	at = min(at, b.looksAt())
 	if len(r.waiting) > 0 {
 		at = min(at, r.waiting[0].due)
 	}

@@ -200,18 +200,13 @@ func (b *broker) sessionDue(t *lab.Turn) {
 	if t.Now >= s.openAt {
 		b.open(t)
 	}
-	late := false
+	late := s.waits && t.Now >= s.pingAt
 	for p := range s.under {
 		late = late || s.busy(purpose(p)) && t.Now >= s.under[p].due
 	}
-	late = late || s.waits && t.Now >= s.pingAt
 	if late {
 		b.next(t)
-		for p := range s.under {
-			if s.busy(purpose(p)) && t.Now >= s.under[p].due {
-				b.sendCommand(t, purpose(p))
-			}
-		}
+		b.resend(t)
 	}
 	if t.Now >= s.pingAt {
 		b.ping(t)
