@@ -10,12 +10,12 @@ MAKEFLAGS += --no-print-directory
 export CGO_ENABLED := 0
 
 step := .ci/step
-have = $(foreach p,$(1),$(if $(wildcard $(p)/*.go),./$(p)))
+have = $(foreach p,$(1),$(if $(or $(findstring ...,$(p)),$(wildcard $(p)/*.go)),./$(p)))
 
 # What must build for a browser: every machine and what the simulator needs.
 # internal/arch decides which these are and compares; names without a package yet
 # are left out.
-PURE := internal/id internal/assert internal/faults trace quorum membership raft rsm wire vfs wal snapshot host host/exec kv/engine kv/engine/mem kv/mvcc kv/lease kv/auth kv/watch kv sim check sim/cluster sim/enumerate lab
+PURE := internal/id internal/assert internal/faults trace quorum membership raft rsm wire vfs wal snapshot host host/exec kv/engine kv/engine/mem kv/mvcc kv/lease kv/auth kv/watch kv sim check sim/cluster sim/enumerate lab lab/...
 # Modules of their own: what they need must not reach the product's go.mod.
 MODULES := $(patsubst %/go.mod,%,$(wildcard */go.mod))
 # Packages with goroutines, without Pebble (it has its own race runs).
