@@ -398,7 +398,10 @@ func (t *Teller) verdict(e trace.Event) {
 			t.say(e, fmt.Sprintf("✗ n%d begins to serve without %s that clients were told is safe", n, plural(number("lost"), "write")))
 		}
 	case "divergent":
-		if n != 0 {
+		if s := t.now(); n != 0 {
+			if s.repeated["divergent"]++; s.repeated["divergent"] > repeatedMax {
+				return // the verdict has how many
+			}
 			t.say(e, fmt.Sprintf("✗ n%d decides operation %d at position %d, where n%d decided %d", n, number("operation"), number("index"), number("other"), number("theirs")))
 		}
 	case "stale":
