@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -167,7 +168,7 @@ func (m *machine) compare(t *lab.Turn, n notification) {
 		return
 	case m.observes() && e.vote.leader == 0 || m.better(n.vote, e.vote):
 		e.vote = n.vote
-		t.Rule("R2", "a better vote is taken over")
+		t.Rule("R2", fmt.Sprintf("the vote for n%d is better and is taken over", e.vote.leader))
 		m.sendVotes(t)
 	}
 	e.ballots[n.sid] = ballot{n.vote, n.round, n.state}
@@ -178,7 +179,7 @@ func (m *machine) compare(t *lab.Turn, n notification) {
 func (m *machine) quorate(t *lab.Turn) {
 	e := &m.election
 	if e.final == id.Never && count(e.ballots, func(b ballot) bool { return b.vote == e.vote && b.round == e.round }) >= m.c.Quorum() {
-		t.Rule("R4", "a quorum is for my vote: wait a moment for a better one")
+		t.Rule("R4", fmt.Sprintf("a quorum votes for n%d: wait a moment for a better vote", e.vote.leader))
 		e.final = t.Now.Add(m.set.finalWait)
 	}
 }
@@ -198,7 +199,7 @@ func (m *machine) joinOffice(t *lab.Turn, n notification) {
 			return o.vote.leader == b.vote.leader && o.vote.epoch == b.vote.epoch
 		}
 		if count(e.ballots, same) >= m.c.Quorum() && m.leads(e.ballots, b) {
-			m.decided(t, b, "R5", "a quorum of this round is with a leader")
+			m.decided(t, b, "R5", fmt.Sprintf("a quorum of this round is with n%d, which leads", b.vote.leader))
 			return
 		}
 	}
@@ -206,7 +207,7 @@ func (m *machine) joinOffice(t *lab.Turn, n notification) {
 	same := func(o ballot) bool { return o.vote.leader == b.vote.leader && o.vote.epoch == b.vote.epoch }
 	if count(e.outside, same) >= m.c.Quorum() && m.leads(e.outside, b) {
 		e.round = n.round
-		m.decided(t, b, "R5", "a leader is in office with a quorum: it is joined, not challenged")
+		m.decided(t, b, "R5", fmt.Sprintf("n%d is in office with a quorum: it is joined, not challenged", b.vote.leader))
 	}
 }
 

@@ -211,7 +211,11 @@ func (m *machine) enterEpoch(t *lab.Turn, then func(t *lab.Turn)) {
 // with it.
 func (m *machine) sayACK(t *lab.Turn) {
 	l := m.learning
-	t.Rule("R11", fmt.Sprintf("history, then currentEpoch %d, then the acknowledgement", l.epoch))
+	what := "the history is on disk, then currentEpoch %d: now NEWLEADER is acknowledged"
+	if m.c.Broken(logAfterUpToDate) || m.c.Broken(ackAsync) {
+		what = "broken: currentEpoch %d is on disk and NEWLEADER is acknowledged, the history is not on disk yet"
+	}
+	t.Rule("R11", fmt.Sprintf(what, l.epoch))
 	l.link.send(t, ack{zxidOf(l.epoch, 0)})
 	if l.whole > zxidOf(l.epoch, 0) && m.votes() {
 		l.link.send(t, ack{l.whole})

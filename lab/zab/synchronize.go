@@ -47,6 +47,20 @@ func shortest(settled []txn, keep int, has zxid) way {
 	return way{first: snap{slices.Clone(settled)}, from: end}
 }
 
+// why says in words what the learner gets.
+func (w way) why() string {
+	switch first := w.first.(type) {
+	case trunc:
+		return fmt.Sprintf("TRUNC, what lies behind %v was never committed", w.from)
+	case diff:
+		if first.last == w.from {
+			return "an empty DIFF, nothing is missing"
+		}
+		return fmt.Sprintf("DIFF, it lacks what was committed behind, up to %v", first.last)
+	}
+	return "SNAP, the whole state, since a DIFF or a TRUNC cannot lead from there to the leader's history"
+}
+
 // synchronize brings a learner to what is settled: what is committed, or before
 // the leader is in office its whole history, for all of that will be. What is
 // under way follows; NEWLEADER ends it.
@@ -57,7 +71,7 @@ func (m *machine) synchronize(t *lab.Turn, f *learner) {
 		settled = settled[:l.committed]
 	}
 	w := shortest(settled, m.set.kept, f.last)
-	t.Rule("R10", fmt.Sprintf("n%d has %v: %s", f.link.peer, f.last, w.first.Name()))
+	t.Rule("R10", fmt.Sprintf("n%d has everything up to %v: %s", f.link.peer, f.last, w.why()))
 	f.link.send(t, w.first)
 	for _, x := range settled[m.history.upTo(w.from):] {
 		f.link.send(t, proposal{x})
