@@ -53,7 +53,7 @@ func (m *machine) serve(t *lab.Turn, r lab.Request) {
 		t.Serve(r, m.log.Decided())
 	case "write":
 		if n := m.missed(); n != 0 {
-			t.Refuse(r, 0, fmt.Sprintf("R5 n%d is away, and a transaction needs all", n))
+			t.Refuse(r, 0, fmt.Sprintf("R5 n%d is away, and every vote is needed", n))
 		} else if m.now != nil && len(m.queue) >= queueMax {
 			t.Refuse(r, 0, fmt.Sprintf("R1 %d transactions wait for the lock", queueMax))
 		} else {
@@ -197,7 +197,7 @@ func (m *machine) told(t *lab.Turn) {
 	}
 	if n := m.missed(); n != 0 {
 		for _, r := range m.queue {
-			t.Refuse(r, 0, fmt.Sprintf("R5 n%d is away, and a transaction needs all", n))
+			t.Refuse(r, 0, fmt.Sprintf("R5 n%d is away, and every vote is needed", n))
 		}
 		m.queue = nil
 	}
