@@ -81,6 +81,11 @@
 //   - Sentinel: an old master that comes back is master in its own eyes until S8
 //     tells it otherwise, some ten seconds. Nothing fences it. So F7 counts a change of
 //     leader where the table says none.
+//   - When a split heals, old opinions meet before the first answer does. F3: two
+//     sentinels agree that the master is down and promote a replica of the state
+//     before the split, in two seeds of three, and all that the master answered
+//     alone is lost; masters of the cluster agree on each other's FAIL, and as
+//     that stays for two timeouts, nobody is served for half a minute more.
 //   - Two replicas of equal offset that stand within a few milliseconds split the
 //     votes of the two masters that are left, and try again a minute later. In F1
 //     (one seed in a hundred or so) the crashed master is back before that,

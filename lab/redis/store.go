@@ -169,7 +169,7 @@ func (s *store) resynced(t *lab.Turn, from lab.Node, f FullResync) {
 	if s.master != from {
 		return
 	}
-	s.linked, s.heard, s.replid, s.previous = true, t.Now, f.Replid, 0
+	s.link(t, f.Replid)
 	s.log.Replace(f.Entries)
 	s.log.Decide(s.log.Len())
 	if s.aof {
@@ -183,10 +183,17 @@ func (s *store) continued(t *lab.Turn, from lab.Node, c Continue) {
 	if s.master != from || c.Offset != s.log.Len() {
 		return
 	}
-	s.linked, s.heard, s.replid, s.previous = true, t.Now, c.Replid, 0
+	s.link(t, c.Replid)
 	for _, e := range c.Entries {
 		s.put(t, e)
 	}
+}
+
+// link is a connection that stands. Its acknowledgements come at a pace of their
+// own: processes that started together do not go on in step.
+func (s *store) link(t *lab.Turn, replid uint64) {
+	s.linked, s.heard, s.replid, s.previous = true, t.Now, replid, 0
+	s.retry = t.Now.Add(s.c.Dice.Duration(0, ackEvery))
 }
 
 // streamed takes what follows on what is here. What comes too early waits for

@@ -67,15 +67,20 @@
 // # What it lacks
 //
 //   - An update may be committed, answered at the publish timeout, and applied by
-//     nobody but the master: if the master is cut off, it is gone (C3; recipe
-//     zen-loses-f8). The script F8 cuts the master off when it answers, which in
-//     a healthy cluster is after all have applied; there Zen keeps it.
+//     nobody but the master: if the master is cut off, it is gone (C3; script F8,
+//     recipe zen-loses-f8).
 //   - With a minimum of 1 every side of a split has its master, and after the
 //     split they stay two clusters: each has removed the other from its nodes,
 //     so R10 has nothing to hear. All that one of them acknowledged is missing in
 //     the other.
 //   - A host that falls silent is noticed after 90 s, and every update meanwhile
-//     takes 30 s, since the master waits for the silent one (R7).
+//     takes 30 s, since the master waits for the silent one (R7). So F5, F12a and
+//     F4f, which change no master, have a gap of 30 s.
+//   - A vote can be revoked: nothing keeps a node from joining one winner and then
+//     another, nor from acknowledging the first state of both. That two masters do
+//     not go on so is due to R8, at the next update.
+//   - Document mode: in F12b the joins of the others may be split between the two
+//     who both believe they have won, round after round until the link is whole.
 //   - The version a restarted node says in R3 is 0, whatever is on its disk: a
 //     node with an older state in memory wins against it.
 //   - A client's retry takes effect twice.

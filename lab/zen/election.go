@@ -99,7 +99,7 @@ func (m *machine) judge(t *lab.Turn) {
 	}
 	if len(masters) > 0 {
 		live := slices.Min(masters)
-		m.joinMaster(t, live, "R2", fmt.Sprintf("n%d is master in the eyes of another: joins it, elects nobody", live))
+		m.joinMaster(t, live, "R2", fmt.Sprintf("another node says that n%d is master: joins it, elects nobody", live))
 		return
 	}
 	if candidates := len(m.round.answers) + 1; candidates < m.s.minimum {
@@ -147,7 +147,7 @@ func (m *machine) countJoins(t *lab.Turn) {
 	if m.role != electing || m.going != nil || len(m.desk.joins) < m.s.minimum-1 {
 		return
 	}
-	t.Rule("R4", fmt.Sprintf("%d of %d joins: becomes master by publishing a state", len(m.desk.joins), m.s.minimum-1))
+	t.Rule("R4", fmt.Sprintf("%d joins, and %d are needed: becomes master by publishing a state", len(m.desk.joins), m.s.minimum-1))
 	m.round.end = id.Never // from here on the publication has its own timeouts
 	s := m.successor()
 	s.master, s.nodes = m.c.Self, []member{m.me}
