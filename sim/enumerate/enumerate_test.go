@@ -254,6 +254,7 @@ func TestLargeBounds(t *testing.T) {
 		{Elections: 1, Heartbeats: 1},
 		{Elections: 1, Duplicates: 1},
 		{Crashes: 1, Elections: 1, PreVoteSteps: true},
+		{Crashes: 1, Elections: 2, Situations: []Situation{AllFollowers, SomeFollower}},
 		{Crashes: 1, Elections: 1, Retries: 1, Situations: []Situation{BeforeData, OnlyLeader, AllFollowers, SomeFollower, CommittedAtLeader, CommittedAll}},
 		Large(),
 	} {
