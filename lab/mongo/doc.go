@@ -23,13 +23,14 @@
 // # pv0: a bully with vetoes
 //
 //   - R1 A member stands if it knows no primary, sees a majority, and is electable:
-//     not rolling back, and at most 10 s (by stamps) behind the newest it knows of.
+//     not rolling back, at most 10 s (by stamps) behind the newest it knows of, and
+//     its vote not bound to another (as from 3.0 on).
 //   - R2 It asks all that are not down (Fresh). One that is or knows a fresher one,
 //     or one veto, ends it. An answer that does not come is waited for, 30 s.
 //   - R3 A veto: I am primary; I know a primary as fresh; somebody electable has a
 //     higher priority; I cannot reach you, or you are too far behind.
 //   - R4 Another as fresh: a tie. Sleep 50 to 1049 ms, then stand, tie or not.
-//   - R5 It votes for itself first; not if its vote is bound to another.
+//   - R5 It votes for itself first.
 //   - R6, R7 Elect to all. +1; or 0 if the vote is bound, for 30 s, to another; or
 //     −10000 for the first three reasons of R3. The vote is in memory only.
 //   - R8 When all have answered, more than half of all votes win. A round of more

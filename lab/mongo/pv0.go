@@ -14,6 +14,8 @@ const (
 	sleepMin    = 50 * id.Millisecond
 	sleepMax    = 1049 * id.Millisecond
 	vetoVote    = -10000
+	sayAgain    = 10 * id.Second
+	saidMax     = 32 // sayings kept; beyond, a rule is told each time
 )
 
 // leases is the file of the votes; only the switch durable-lease writes it.
@@ -38,6 +40,13 @@ type pv0 struct {
 	slept      bool    // for a tie, the last time it stood
 	elected    uint64  // wall clock when it became primary: R10 compares it
 	stand      candidacy
+	said       []saying // lately: a rule that fires at every heartbeat is told once
+}
+
+// saying is what was reported, and when.
+type saying struct {
+	what string
+	at   id.Time
 }
 
 // candidacy is an election of this member's own.
@@ -90,8 +99,8 @@ func (p *pv0) durable(*lab.Turn, id.Token)          {}
 func (p *pv0) request(*lab.Turn, lab.Request) bool { return false }
 
 // tell adds what pv0's heartbeat carries.
-func (p *pv0) tell(_ *lab.Turn, r *HeartbeatReply) {
-	r.Electable = p.unelectable() == ""
+func (p *pv0) tell(t *lab.Turn, r *HeartbeatReply) {
+	r.Electable = p.unelectable(t) == ""
 	if p.state == statePrimary {
 		r.ElectionTime = p.elected
 	}
@@ -141,7 +150,7 @@ func (p *pv0) heard(t *lab.Turn, _ *peer) {
 
 // keepOffice: three reasons for which a primary leaves.
 func (p *pv0) keepOffice(t *lab.Turn) {
-	if h := p.highest(); h != 0 && h != p.c.Self && p.priority[h] > p.priority[p.c.Self] {
+	if h := p.highest(t); h != 0 && h != p.c.Self && p.priority[h] > p.priority[p.c.Self] {
 		t.Rule("R9", "I step down for n"+digit(h)+": its priority is higher and it has caught up")
 		p.stepDown(t)
 		p.sleepUntil = t.Now.Add(leaseTime + heartbeatEvery)
@@ -168,14 +177,16 @@ func (p *pv0) stepDown(t *lab.Turn) {
 }
 
 // unelectable is why this member may not stand; empty if it may.
-func (p *pv0) unelectable() string {
+func (p *pv0) unelectable(t *lab.Turn) string {
 	switch {
 	case p.state == stateRollback:
-		return "it is rolling back"
+		return "I am rolling back"
 	case !p.majorityUp():
-		return "it sees no majority"
+		return "I see no majority"
 	case !p.oplog.last().within(closeEnough, p.newest()):
-		return "it is more than 10 s behind the newest"
+		return "I am more than 10 s behind the newest"
+	case !p.free(t, p.c.Self):
+		return "my vote is bound to n" + digit(p.lease.Who) + " for 30 s"
 	}
 	return ""
 }
@@ -195,12 +206,12 @@ func (p *pv0) unfit(q *peer) string {
 
 // highest is the electable member of the highest priority, of equal ones the
 // lowest number; 0 if there is none.
-func (p *pv0) highest() lab.Node {
+func (p *pv0) highest(t *lab.Turn) lab.Node {
 	var best lab.Node
 	for _, n := range p.c.Voters {
 		fit := false
 		if n == p.c.Self {
-			fit = p.unelectable() == ""
+			fit = p.unelectable(t) == ""
 		} else if q := p.peer(n); q != nil {
 			fit = p.unfit(q) == "" && q.electable
 		}

@@ -10,18 +10,40 @@ import (
 
 // consider is R1: stand if nobody is primary, a majority answers, and this member
 // is electable. Behind a sleep for a tie it stands whether there is a tie or not.
+// The others see no candidate before the vote, only a secondary that asks.
 func (p *pv0) consider(t *lab.Turn, woken bool) {
-	if p.state != stateSecondary || p.primary != 0 || p.sleepUntil > t.Now || p.unelectable() != "" {
+	if p.state != stateSecondary || p.standing() || p.primary != 0 || p.sleepUntil > t.Now {
 		return
 	}
-	t.Rule("R1", "nobody is primary and a majority answers: I ask whether I may stand")
-	p.state = stateCandidate
+	if why := p.unelectable(t); why != "" {
+		if !p.free(t, p.c.Self) && p.majorityUp() {
+			p.say(t, "R5", "I do not stand: "+why)
+		}
+		return
+	}
+	p.say(t, "R1", "nobody is primary and a majority answers: I ask whether I may stand")
 	p.stand = candidacy{asking: true, tie: woken}
 	p.open(t)
 	fresh := Fresh{Round: p.stand.round, OpTime: p.oplog.last()}
 	for _, n := range p.stand.waiting {
 		t.Send(n, fresh)
 	}
+}
+
+// standing tells whether a round of its own is under way.
+func (p *pv0) standing() bool { return p.stand.ends != id.Never }
+
+// say reports a rule, but not the same again within ten seconds: who may not stand
+// asks again at every heartbeat.
+func (p *pv0) say(t *lab.Turn, rule, what string) {
+	p.said = slices.DeleteFunc(p.said, func(s saying) bool { return s.at.Add(sayAgain) <= t.Now })
+	if slices.ContainsFunc(p.said, func(s saying) bool { return s.what == what }) {
+		return
+	}
+	if len(p.said) < saidMax {
+		p.said = append(p.said, saying{what, t.Now})
+	}
+	t.Rule(rule, what)
 }
 
 // open begins a round of questions to everybody who is not known to be down.
@@ -41,7 +63,7 @@ func (p *pv0) open(t *lab.Turn) {
 func (p *pv0) answered(from lab.Node, round uint64, asking bool) bool {
 	s := &p.stand
 	i := slices.Index(s.waiting, from)
-	if p.state != stateCandidate || s.round != round || s.asking != asking || i < 0 {
+	if !p.standing() || s.round != round || s.asking != asking || i < 0 {
 		return false
 	}
 	s.waiting = slices.Delete(s.waiting, i, i+1)
@@ -66,7 +88,7 @@ func (p *pv0) received(t *lab.Turn, from lab.Node, b lab.Body) {
 func (p *pv0) judge(t *lab.Turn, from lab.Node, f Fresh) FreshReply {
 	r := FreshReply{Round: f.Round, OpTime: p.oplog.last(), Fresher: f.OpTime.before(p.newest())}
 	q := p.peer(from)
-	h := p.highest()
+	h := p.highest(t)
 	switch {
 	case p.state == statePrimary && !p.oplog.last().before(q.applied):
 		r.Veto = "I am the primary"
@@ -81,7 +103,7 @@ func (p *pv0) judge(t *lab.Turn, from lab.Node, f Fresh) FreshReply {
 		r.Veto = ""
 	}
 	if r.Veto != "" {
-		t.Rule("R3", "veto against n"+digit(from)+": "+r.Veto)
+		p.say(t, "R3", "veto against n"+digit(from)+": "+r.Veto)
 	}
 	return r
 }
@@ -94,16 +116,16 @@ func (p *pv0) takeFresh(t *lab.Turn, from lab.Node, r FreshReply) {
 	}
 	switch {
 	case (r.Fresher || p.oplog.last().before(r.OpTime)) && !p.c.Broken(NoFreshness):
-		t.Rule("R2", "n"+digit(from)+" knows a fresher member: I do not stand")
+		p.say(t, "R2", "n"+digit(from)+" knows a fresher member: I do not stand")
 		p.lose(t, false)
 		return
 	case r.Veto != "":
-		t.Rule("R2", "n"+digit(from)+" vetoes: I do not stand")
+		p.say(t, "R2", "n"+digit(from)+" vetoes: I do not stand")
 		p.lose(t, false)
 		return
 	}
 	if r.OpTime == p.oplog.last() && (p.oplog.last() != opTime{}) && !p.stand.tie && p.c.Self != p.c.Voters[0] {
-		t.Rule("R4", "n"+digit(from)+" is as fresh as I am: a tie, I sleep a random while")
+		p.say(t, "R4", "n"+digit(from)+" is as fresh as I am: a tie, I sleep a random while")
 		p.lose(t, true)
 		return
 	}
@@ -117,16 +139,16 @@ func (p *pv0) freshDone(t *lab.Turn) {
 		return
 	}
 	if s.asked-s.failed+1 < p.c.Quorum() {
-		t.Rule("R2", "too few answer: I do not stand")
+		p.say(t, "R2", "too few answer: I do not stand")
 		p.lose(t, false)
 		return
 	}
-	if !p.free(t, p.c.Self) {
-		t.Rule("R5", "I cannot vote for myself: my vote is n"+digit(p.lease.Who)+"'s for 30 s")
-		p.lose(t, true)
+	if p.state != stateSecondary || !p.free(t, p.c.Self) {
+		p.lose(t, true) // meanwhile it has voted for another, or must roll back
 		return
 	}
 	t.Rule("R5", "I vote for myself first")
+	p.state = stateCandidate
 	p.lease = lease{p.c.Self, t.Now}
 	tie := s.tie
 	p.stand = candidacy{tally: 1, tie: tie}
@@ -153,7 +175,7 @@ func (p *pv0) free(t *lab.Turn, who lab.Node) bool {
 // vote is R7.
 func (p *pv0) vote(t *lab.Turn, from lab.Node, e Elect) {
 	r := ElectReply{Round: e.Round, Vote: vetoVote}
-	h := p.highest()
+	h := p.highest(t)
 	switch {
 	case p.state == statePrimary:
 		r.Why = "I am the primary"
@@ -170,11 +192,11 @@ func (p *pv0) vote(t *lab.Turn, from lab.Node, e Elect) {
 		r.Vote = 0
 	}
 	if r.Vote != 1 {
-		t.Rule("R7", signed(r.Vote)+" for n"+digit(from)+": "+r.Why)
+		p.say(t, "R7", signed(r.Vote)+" for n"+digit(from)+": "+r.Why)
 		t.Send(from, r)
 		return
 	}
-	t.Rule("R7", "+1 for n"+digit(from)+", and to no other for 30 s")
+	p.say(t, "R7", "+1 for n"+digit(from)+", and to no other for 30 s")
 	p.lease = lease{from, t.Now}
 	if p.c.Broken(DurableLease) {
 		t.SendAfter(t.Persist(leases, p.lease), from, r)
@@ -198,12 +220,16 @@ func (p *pv0) count(t *lab.Turn) {
 	if len(s.waiting) > 0 {
 		return
 	}
+	if p.state != stateCandidate {
+		p.lose(t, true) // it must roll back
+		return
+	}
 	if s.tally*2 <= len(p.c.Voters) {
-		t.Rule("R8", "the sum of the votes is "+signedSum(s.tally)+" and not more than half of "+count(len(p.c.Voters), "vote", "votes")+": I sleep and try again")
+		p.say(t, "R8", "the sum of the votes is "+signedSum(s.tally)+" and not more than half of "+count(len(p.c.Voters), "vote", "votes")+": I sleep and try again")
 		p.lose(t, true)
 		return
 	}
-	t.Rule("R8", "the sum of the votes is "+signedSum(s.tally)+", more than half: I am primary")
+	p.say(t, "R8", "the sum of the votes is "+signedSum(s.tally)+", more than half: I am primary")
 	p.stand = candidacy{ends: id.Never}
 	p.state = statePrimary
 	p.slept = false
@@ -223,7 +249,7 @@ func (p *pv0) giveUpRound(t *lab.Turn) {
 		p.freshDone(t)
 		return
 	}
-	t.Rule("R8", "the vote took longer than 30 s and does not count")
+	p.say(t, "R8", "the vote took longer than 30 s and does not count")
 	p.lose(t, true)
 }
 
@@ -232,7 +258,7 @@ func (p *pv0) giveUpRound(t *lab.Turn) {
 func (p *pv0) broke(t *lab.Turn, n lab.Node) {
 	s := &p.stand
 	i := slices.Index(s.waiting, n)
-	if p.state != stateCandidate || i < 0 {
+	if !p.standing() || i < 0 {
 		return
 	}
 	s.waiting = slices.Delete(s.waiting, i, i+1)
@@ -251,7 +277,9 @@ func (p *pv0) lose(t *lab.Turn, sleep bool) {
 		p.lease = lease{}
 	}
 	p.stand = candidacy{ends: id.Never}
-	p.state = stateSecondary
+	if p.state == stateCandidate {
+		p.state = stateSecondary
+	}
 	if sleep {
 		p.slept = true
 		p.sleepUntil = t.Now.Add(p.c.Dice.Duration(sleepMin, sleepMax))

@@ -111,7 +111,11 @@ func (p *pv1) due(t *lab.Turn) {
 	}
 	if p.electionAt <= t.Now {
 		p.rearm(t)
-		p.standUp(t, "no sign of a primary for an election timeout")
+		why := "no sign of a primary for an election timeout"
+		if p.c.Life == 1 && p.term == 1 && p.c.Self == p.c.Ranks[0] {
+			why = "the set begins with me"
+		}
+		p.standUp(t, why)
 	}
 	if p.takeover <= t.Now {
 		p.takeover = id.Never
