@@ -286,7 +286,7 @@ func (m *machine) leaderDue(t *lab.Turn) {
 	}
 	if l.phase != broadcasting {
 		if t.Now >= l.since.Add(m.set.initLimit) {
-			t.Rule("R9", "no quorum within the initLimit: the leader gives up")
+			t.Rule("R9", "no quorum within the initLimit: the elected leader gives up")
 			m.look(t, "back to LOOKING")
 		}
 		return
@@ -297,7 +297,7 @@ func (m *machine) leaderDue(t *lab.Turn) {
 	l.tickAt = t.Now.Add(m.set.tick / 2)
 	l.half = !l.half
 	if !l.half && !m.c.Broken(keepOffice) && m.voters(true, func(f *learner) bool { return f.synced }) < m.c.Quorum() {
-		t.Rule("R15", "no quorum of followers for a syncLimit: the leader steps down")
+		t.Rule("R15", "fewer than a quorum of servers are left: the leader steps down")
 		m.look(t, "back to LOOKING")
 		return
 	}

@@ -153,12 +153,12 @@ func (m *machine) log(t *lab.Turn, x txn) {
 // votes: an observer keeps a log as well, but acknowledges nothing (R16).
 func (m *machine) votes() bool { return !m.observes() || m.c.Broken(countObservers) }
 
-// truncate forgets what the leader says is committed nowhere.
+// truncate forgets what is not in the leader's history.
 func (m *machine) truncate(t *lab.Turn, last zxid) {
 	if m.c.Broken(keepSkipped) {
 		return
 	}
-	t.Rule("R10", fmt.Sprintf("what lies behind %v was never committed: it is cut off", last))
+	t.Rule("R10", fmt.Sprintf("what lies behind %v is not in the leader's history: it is cut off", last))
 	m.history.truncate(last)
 	t.Write(fileLog, recordTruncated{last})
 }

@@ -47,16 +47,16 @@ func shortest(settled []txn, keep int, has zxid) way {
 	return way{first: snap{slices.Clone(settled)}, from: end}
 }
 
-// why says in words what the learner gets.
+// why says in words what the learner gets; empty: nothing, for it has everything.
 func (w way) why() string {
 	switch first := w.first.(type) {
 	case trunc:
-		return fmt.Sprintf("TRUNC, what lies behind %v was never committed", w.from)
+		return fmt.Sprintf("TRUNC, what lies behind %v is not in the leader's history", w.from)
 	case diff:
 		if first.last == w.from {
-			return "an empty DIFF, nothing is missing"
+			return ""
 		}
-		return fmt.Sprintf("DIFF, it lacks what was committed behind, up to %v", first.last)
+		return fmt.Sprintf("DIFF, it lacks what comes behind, up to %v", first.last)
 	}
 	return "SNAP, the whole state, since a DIFF or a TRUNC cannot lead from there to the leader's history"
 }
@@ -71,7 +71,9 @@ func (m *machine) synchronize(t *lab.Turn, f *learner) {
 		settled = settled[:l.committed]
 	}
 	w := shortest(settled, m.set.kept, f.last)
-	t.Rule("R10", fmt.Sprintf("n%d has everything up to %v: %s", f.link.peer, f.last, w.why()))
+	if why := w.why(); why != "" {
+		t.Rule("R10", fmt.Sprintf("n%d ends at %v: %s", f.link.peer, f.last, why))
+	}
 	f.link.send(t, w.first)
 	for _, x := range settled[m.history.upTo(w.from):] {
 		f.link.send(t, proposal{x})
