@@ -50,6 +50,7 @@ type Core struct {
 	version  uint64  // of the configuration told last
 	members  string  // in it
 	told     bool    // this pass was asked for by a campaign
+	voted    voted
 }
 
 // theGroup is the one group of a Core.
@@ -238,6 +239,9 @@ func (c *Core) Campaign(t *lab.Turn) {
 
 func (c *Core) ask(t *lab.Turn, event func(host.ClientID) host.Event) Ticket {
 	c.ticket++
+	if c.stopped != "" {
+		c.ended = append(c.ended, End{Ticket: c.ticket, Outcome: host.Refused, Why: "halt: this member has stopped for good"})
+	}
 	c.pass(t, event(host.ClientID(c.ticket)))
 	return c.ticket
 }
@@ -284,8 +288,13 @@ func (c *Core) View() lab.View {
 	case c.soft.Role != 0:
 		role = c.soft.Role.String()
 	}
-	if role == "follower" && len(c.soft.Config.Members) > 0 && !c.soft.Config.IsVoter(node(c.self)) {
-		role = "learner"
+	if m, ok := c.soft.Config.Find(node(c.self)); role == "follower" && len(c.soft.Config.Members) > 0 {
+		switch {
+		case !ok:
+			role = "removed"
+		case m.Role == membership.Learner && m.Was != membership.Voter:
+			role = "learner"
+		}
 	}
 	return lab.View{Role: role, Leads: c.Leads(), Epoch: uint64(c.soft.Term), Leader: c.Leader(), Log: c.log}
 }

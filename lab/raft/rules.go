@@ -108,8 +108,9 @@ func (c *Core) tellVote(t *lab.Turn, e trace.Event) {
 	to, term, reason := text(e, "for"), number(e, "term"), text(e, "reason")
 	switch {
 	case reason == "candidate": // told with the candidacy
+		c.voted = voted{id.Term(term), to}
 	case number(e, "granted") == 1:
-		t.Rule("vote", fmt.Sprintf("gives %s its vote of term %d: the first to ask, and its log is as new as its own (§5.2, §5.4.1)", to, term))
+		c.tellGranted(t, to, id.Term(term))
 	case reason == "its log is older":
 		t.Rule("log-check", fmt.Sprintf("refuses %s its vote: %s's log is older than its own (§5.4.1)", to, to))
 	case reason == "this term has a leader":
@@ -117,6 +118,25 @@ func (c *Core) tellVote(t *lab.Turn, e trace.Event) {
 	default:
 		t.Rule("one-vote", fmt.Sprintf("refuses %s its vote: it has %s in term %d, and a term has one vote of each (§5.2)", to, reason, term))
 	}
+}
+
+// voted is whom the vote of a term went to, as far as this life knows.
+type voted struct {
+	term id.Term
+	to   string
+}
+
+// tellGranted says why somebody got the vote; with a rule broken, the truth.
+func (c *Core) tellGranted(t *lab.Turn, to string, term id.Term) {
+	switch {
+	case c.voted.term == term && c.voted.to != to:
+		t.Rule("vote", fmt.Sprintf("gives %s its vote of term %d, forgetting that %s has it", to, term, c.voted.to))
+	case c.broken(faults.NoLogCheck):
+		t.Rule("vote", fmt.Sprintf("gives %s its vote of term %d: the first to ask, and nobody looks at its log", to, term))
+	default:
+		t.Rule("vote", fmt.Sprintf("gives %s its vote of term %d: the first to ask, and its log is as new as its own (§5.2, §5.4.1)", to, term))
+	}
+	c.voted = voted{term, to}
 }
 
 // tellCommit tells the one commitment of an office that matters to the story: by its
