@@ -1,12 +1,14 @@
 package dledger
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/recipes"
+	"github.com/quorate/quorate/sim"
 )
 
 // outcomeOf runs a recipe's text.
@@ -128,6 +130,23 @@ func TestTheLedgerCheckProtectsWhatWasAcknowledged(t *testing.T) {
 	}
 	if n := lost("\nbroken no-ledger-check"); n == 0 {
 		t.Error("without the check of ledgers nothing was lost")
+	}
+}
+
+// As long as nobody loses power, no term has two leaders and nothing acknowledged is
+// lost, whatever the network does; reads may be stale.
+func TestStorms(t *testing.T) {
+	for seed := range uint64(3) {
+		d := sim.Stream(seed, "storm")
+		text := fmt.Sprintf("quorate recipe 2\nseed %d\nlength 60s\nvoters all\n", seed)
+		text += fmt.Sprintf("fault 2s 40s drop *>* rate=%d\nfault 2s 40s duplicate *>* rate=%d\n", d.Between(1, 150), d.Between(1, 200))
+		text += fmt.Sprintf("fault 2s 40s reorder *>* rate=%d by=%dms\nfault 2s 40s replay *>* rate=%d within=15s\n", d.Between(1, 300), d.Between(1, 300), d.Between(1, 100))
+		for range 6 {
+			at, span, node := d.Between(2000, 30000), d.Between(4000, 14000), d.Between(3, 5)
+			kind := []string{"crash n%d lose=none", "isolate n%d", "pause n%d"}[d.Below(3)]
+			text += fmt.Sprintf("fault %dms %dms "+kind+"\n", at, span, node)
+		}
+		shows(t, text, "acked > 100; lost = 0; lost-worst = 0; divergent = 0; same-epoch = 0")
 	}
 }
 

@@ -51,7 +51,9 @@
 //
 // At most one value per slot, whatever is delayed, lost or restarted, and however
 // many nodes take themselves for leader: safety needs no unique leader. An
-// acknowledged write is kept; reads are linearizable.
+// acknowledged write is kept; reads are linearizable. Two leaders may acknowledge at
+// once (C2), and it does no harm: an old one says late what a majority had accepted
+// before the new one asked for its promises.
 //
 // # What it is known to lack
 //

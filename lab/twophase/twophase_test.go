@@ -1,12 +1,14 @@
 package twophase
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/recipes"
+	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
 )
 
@@ -96,6 +98,22 @@ seed 1
 length 20s
 voters all
 `
+
+// Whatever is lost, doubled, delayed and restarted, all decide the same.
+func TestStorms(t *testing.T) {
+	for seed := range uint64(4) {
+		d := sim.Stream(seed, "storm")
+		text := fmt.Sprintf("quorate recipe 2\nseed %d\nlength 25s\nvoters all\nworkload every 60ms\n", seed)
+		text += fmt.Sprintf("fault 2s 16s drop *>* rate=%d\nfault 2s 16s duplicate *>* rate=%d\n", d.Between(1, 100), d.Between(1, 200))
+		text += fmt.Sprintf("fault 2s 16s reorder *>* rate=%d by=%dms\nfault 2s 16s replay *>* rate=%d within=5s\n", d.Between(1, 300), d.Between(1, 300), d.Between(1, 100))
+		for range 5 {
+			at, span, node := d.Between(2000, 16000), d.Between(50, 2000), d.Between(1, 5)
+			kind := []string{"crash n%d lose=all", "crash n%d lose=random", "isolate n%d", "pause n%d"}[d.Below(4)]
+			text += fmt.Sprintf("fault %dms %dms "+kind+"\n", at, span, node)
+		}
+		shows(t, text, "acked > 50; fired R6 > 0"+safe)
+	}
+}
 
 // A vote, or a decision, that is not on disk: after a power failure nobody knows of
 // what was acknowledged.
