@@ -141,7 +141,11 @@ func (b *broker) epochAnswered(t *lab.Turn, from lab.Node, m epochAnswer) {
 	if mine == m.Epoch {
 		to = min(end, m.End)
 	}
-	if to < r.log.Len() {
+	switch {
+	case to >= r.log.Len():
+	case m.Epoch == 0:
+		t.Rule("R8", "the leader has nothing of any epoch of mine: I cut my whole log")
+	default:
 		t.Rule("R8", "the leader's epoch "+number(m.Epoch)+" ends at "+number(uint64(m.End))+": I cut my log behind "+number(uint64(to)))
 	}
 	b.cutTo(t, to)

@@ -275,16 +275,18 @@ func (b *broker) expand(t *lab.Turn, o *other) {
 // shrink takes those out who have not had everything for too long (R6).
 func (b *broker) shrink(t *lab.Turn) {
 	r := &b.replica
-	next := slices.Clone(r.isr)
-	for _, o := range r.others {
-		if t.Now >= b.lagsAt(o) {
-			next = slices.DeleteFunc(next, func(n lab.Node) bool { return n == o.node })
+	var next, late []lab.Node
+	for _, n := range r.isr {
+		if slices.ContainsFunc(r.others, func(o other) bool { return o.node == n && t.Now >= b.lagsAt(o) }) {
+			late = append(late, n)
+		} else {
+			next = append(next, n)
 		}
 	}
-	if len(next) == len(r.isr) {
+	if late == nil {
 		return
 	}
-	t.Rule("R6", "without everything for "+seconds(b.o.lag)+": the in-sync set should be "+names(next))
+	t.Rule("R6", names(late)+" did not have everything for "+seconds(b.o.lag)+": the in-sync set should be "+names(next))
 	b.alter(t, next)
 }
 

@@ -212,15 +212,17 @@ func (s *service) Deadline() id.Time {
 	return at
 }
 
-// View shows the service's own election; none of its servers is a leader that
-// clients ask.
+// View shows who leads the partition as this server has it on record. None of them is
+// a leader that clients ask; their own election shows in the role.
 func (s *service) View() lab.View {
-	v := s.core.View()
-	return lab.View{Role: "service-" + v.Role, Epoch: v.Epoch, Leader: v.Leader, Log: s.log}
+	p := &s.tree.state.Partition
+	return lab.View{Role: "service-" + s.core.View().Role, Epoch: p.Epoch, Leader: p.Leader, Log: s.log}
 }
 
-// Details are the tree.
-func (s *service) Details() []trace.Field { return s.tree.state.fields() }
+// Details are the service's own term, and the tree.
+func (s *service) Details() []trace.Field {
+	return append([]trace.Field{trace.Num("term", s.core.View().Epoch)}, s.tree.state.fields()...)
+}
 
 // seconds prints a span for people.
 func seconds(d id.Duration) string { return strconv.FormatInt(int64(d/id.Second), 10) + " s" }
