@@ -138,6 +138,7 @@ voters n1,n2,n3
 workload clients 0
 do 6s n3 write
 do 7s n2 write
+do 3s n3 write
 fault 5s 10s crash n1 lose=none
 fault 12s 18s crash n2 lose=none
 fault %dus 5s crash n1 lose=all
