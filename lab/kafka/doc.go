@@ -26,7 +26,8 @@
 // # The rules, as a run names them
 //
 // Sources: KafkaController, ReplicaManager, Partition and LogManager of Kafka 2.4 to
-// 3.x, and the proposals (KIP) that changed them.
+// 3.x as generally known, not re-read line by line, and the proposals (KIP) that
+// changed them.
 //
 //	R1  The first broker to create /controller is the controller; its epoch rises by one
 //	    each time. Brokers do not obey an older epoch.
@@ -56,8 +57,9 @@
 // Session 18 s by the clock of the service's leader; a broker gives a sign of life every
 // 6 s, so that 12 to 18 s pass before anybody knows that one is dead. T = 18 s. Lag
 // 30 s (Kafka looks every 15 s, so with it up to 45; here it looks half a second after
-// the first follower has lagged too long). A fetch waits 500 ms for entries. The page cache writes 30 s after the oldest unwritten entry;
-// the high watermark is written down every 5 s, and synced as the epochs are.
+// the first follower has lagged too long). A fetch waits 500 ms for entries. The page
+// cache writes 30 s after the oldest unwritten entry; the high watermark is written down
+// every 5 s, and synced as the epochs are.
 //
 // # What it promises, and what it is known to lack
 //
@@ -91,7 +93,7 @@
 // # What the scripts show, against ELECTIONS.md
 //
 // As expected: no acknowledgement in F2's minority and none at all in F3; no change of
-// leader in F7; F8 kept; F9 loses what the page cache held, some 25 s of acknowledged
+// leader in F7; F8 kept; F9 loses what the page cache held, some 20 s of acknowledged
 // writes; F4f, 12 to 18 s. The gap of F1 is 12 to 18 s rather than 18, for the session
 // began with the last sign of life. F5 and F12a take 30 to 31 s. A wiped broker (F10w)
 // is taken out of the set when it registers, and loses nothing. min.insync.replicas=2
