@@ -237,3 +237,12 @@ func TestSettingsAreChecked(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A set of one elects itself and serves, also after a restart; a set of two needs
+// both.
+func TestSmallSets(t *testing.T) {
+	for _, protocol := range []string{"mongo/pv0", "mongo/pv1"} {
+		shows(t, protocol, head+"length 60s\nvoters n1\nfault 20s 1s crash n1 lose=none\nexpect leader = n1\nexpect lost = 0\nexpect acked > 80\n")
+		shows(t, protocol, head+"length 60s\nvoters n1,n2\nfault 20s 30s crash n1 lose=none\nexpect leader = n2\nexpect gap > 29s\nexpect lost = 0\n")
+	}
+}

@@ -69,8 +69,8 @@ type member struct {
 	waiters  []waiter
 	flushAt  id.Time     // of the journal, for writes that nobody waits for
 	phase    id.Duration // of its beat: the members' journals are flushed independently
-	round    uint64      // of heartbeats and scans
-	told     position
+	round    uint64      // of heartbeats, pulls and elections: the newest number used
+	told     position    // of its own, to the source
 	settings concern
 	numbers  [3]string // of the rules below, in this version
 }
@@ -113,7 +113,7 @@ type peer struct {
 }
 
 func newMember(c lab.Config, v version, s concern, numbers [3]string) member {
-	m := member{c: c, v: v, oplog: recoverOplog(nil), state: stateSecondary, flushAt: id.Never, settings: s, numbers: numbers, priority: map[lab.Node]int{}}
+	m := member{c: c, v: v, oplog: &oplog{log: lab.NewLog()}, state: stateSecondary, flushAt: id.Never, settings: s, numbers: numbers, priority: map[lab.Node]int{}}
 	equal := c.Settings.Word("priorities", "ranked", "equal") == "equal" || c.Broken(NoPriority)
 	for i, n := range c.Ranks {
 		m.priority[n] = len(c.Ranks) - i

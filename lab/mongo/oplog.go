@@ -74,13 +74,7 @@ type truncation struct{ Keep int }
 func (truncation) Name() string            { return "truncate" }
 func (r truncation) Fields() []trace.Field { return []trace.Field{trace.Num("keep", uint64(r.Keep))} }
 
-// recoverOplog builds the log from what survived on disk.
-func recoverOplog(records []lab.Body) *oplog {
-	o := &oplog{log: lab.NewLog()}
-	o.replay(records)
-	return o
-}
-
+// replay builds the log from what survived on disk.
 func (o *oplog) replay(records []lab.Body) {
 	for _, r := range records {
 		switch r := r.(type) {

@@ -54,9 +54,10 @@ type candidacy struct {
 	round   uint64
 	asking  bool // Fresh is under way, or else Elect
 	waiting []lab.Node
-	failed  int // of the asked, how many cannot answer
 	asked   int
-	tie     bool
+	failed  int      // of the asked, how many cannot answer
+	tied    lab.Node // who is as fresh; 0: nobody
+	woken   bool     // it has slept over a tie
 	tally   int
 	ends    id.Time
 }
@@ -91,6 +92,9 @@ func (p *pv0) started(t *lab.Turn) {
 		p.sleepUntil = t.Now.Add(id.Second)
 	}
 	p.oplog.log.Decide(p.oplog.log.Len())
+	if len(p.peers) == 0 {
+		p.consider(t, true) // no heartbeat will ever be answered
+	}
 }
 
 func (p *pv0) asked(*lab.Turn, lab.Node, Heartbeat) {}

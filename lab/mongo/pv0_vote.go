@@ -22,12 +22,13 @@ func (p *pv0) consider(t *lab.Turn, woken bool) {
 		return
 	}
 	p.say(t, "R1", "nobody is primary and a majority answers: I ask whether I may stand")
-	p.stand = candidacy{asking: true, tie: woken}
+	p.stand = candidacy{asking: true, woken: woken}
 	p.open(t)
 	fresh := Fresh{Round: p.stand.round, OpTime: p.oplog.last()}
 	for _, n := range p.stand.waiting {
 		t.Send(n, fresh)
 	}
+	p.freshDone(t) // where there is nobody to ask
 }
 
 // standing tells whether a round of its own is under way.
@@ -108,8 +109,7 @@ func (p *pv0) judge(t *lab.Turn, from lab.Node, f Fresh) FreshReply {
 	return r
 }
 
-// takeFresh is R2 and R4: any fresher one or veto ends it; a tie is slept over,
-// once.
+// takeFresh is R2: any fresher one or veto ends it.
 func (p *pv0) takeFresh(t *lab.Turn, from lab.Node, r FreshReply) {
 	if !p.answered(from, r.Round, true) {
 		return
@@ -124,15 +124,14 @@ func (p *pv0) takeFresh(t *lab.Turn, from lab.Node, r FreshReply) {
 		p.lose(t, false)
 		return
 	}
-	if r.OpTime == p.oplog.last() && (p.oplog.last() != opTime{}) && !p.stand.tie && p.c.Self != p.c.Voters[0] {
-		p.say(t, "R4", "n"+digit(from)+" is as fresh as I am: a tie, I sleep a random while")
-		p.lose(t, true)
-		return
+	if r.OpTime == p.oplog.last() && (r.OpTime != opTime{}) {
+		p.stand.tied = from
 	}
 	p.freshDone(t)
 }
 
-// freshDone goes on to the vote when everybody has answered, or can no longer.
+// freshDone goes on to the vote when everybody has answered, or can no longer. R4: a
+// tie is slept over, once; the first member of the configuration never sleeps.
 func (p *pv0) freshDone(t *lab.Turn) {
 	s := &p.stand
 	if len(s.waiting) > 0 {
@@ -143,6 +142,11 @@ func (p *pv0) freshDone(t *lab.Turn) {
 		p.lose(t, false)
 		return
 	}
+	if s.tied != 0 && !s.woken && p.c.Self != p.c.Voters[0] {
+		p.say(t, "R4", "n"+digit(s.tied)+" is as fresh as I am: a tie, I sleep a random while")
+		p.lose(t, true)
+		return
+	}
 	if p.state != stateSecondary || !p.free(t, p.c.Self) {
 		p.lose(t, true) // meanwhile it has voted for another, or must roll back
 		return
@@ -150,20 +154,16 @@ func (p *pv0) freshDone(t *lab.Turn) {
 	t.Rule("R5", "I vote for myself first")
 	p.state = stateCandidate
 	p.lease = lease{p.c.Self, t.Now}
-	tie := s.tie
-	p.stand = candidacy{tally: 1, tie: tie}
+	p.stand = candidacy{tally: 1}
 	p.open(t)
-	elect := Elect{Round: p.stand.round}
+	var token id.Token
 	if p.c.Broken(DurableLease) {
-		token := t.Persist(leases, p.lease)
-		for _, n := range p.stand.waiting {
-			t.SendAfter(token, n, elect)
-		}
-		return
+		token = t.Persist(leases, p.lease)
 	}
 	for _, n := range p.stand.waiting {
-		t.Send(n, elect)
+		t.SendAfter(token, n, Elect{Round: p.stand.round})
 	}
+	p.count(t)
 }
 
 // free tells whether the lease allows a vote for a member.

@@ -21,6 +21,7 @@ func (p *pv1) standUp(t *lab.Turn, why string) {
 	t.Rule("R2", "a dry run first, in the present term "+digit(p.term))
 	p.stand = ballot{dry: true, term: p.term, yes: 1, why: why}
 	p.ask(t, 0)
+	p.tally(t) // where there is nobody to ask
 }
 
 // campaign is R3: a new term, the own vote on disk, then everybody is asked.
@@ -163,6 +164,7 @@ func (p *pv1) win(t *lab.Turn) {
 	if p.c.Broken(NoCatchUp) {
 		p.caughtUp(t, "a broken rule: without asking what the others have")
 	}
+	p.checkCatchUp(t)
 }
 
 // checkCatchUp looks whether everybody has been heard of since the election, or
