@@ -27,7 +27,6 @@ type cluster struct {
 	nextPing id.Time
 	now      id.Time // of the last step
 	attempt  attempt
-	waiting  []vote // for the disk
 }
 
 // peer is a node of the cluster in the eyes of another.
@@ -64,7 +63,7 @@ func newCluster(c lab.Config, aof bool) *cluster {
 		cover:   c.Settings.Int("full-coverage", 0, 0, 1) == 1,
 		timeout: c.Settings.Duration("node-timeout", 15*id.Second, 500*id.Millisecond, 600*id.Second),
 	}
-	m.know(founding(c.Ranks))
+	m.know(founding(c.Ranks, c.Learners))
 	return m
 }
 
@@ -82,8 +81,9 @@ func (m *cluster) know(claims []claim) {
 
 // founding is the table a cluster is made with: the first rank has shard 0, the
 // last two ranks have a shard each and vote, those between are the first's
-// replicas. Every master has a configuration epoch of its own.
-func founding(ranks []lab.Node) []claim {
+// replicas, as are the learners, which never stand. Every master has a
+// configuration epoch of its own.
+func founding(ranks, learners []lab.Node) []claim {
 	var claims []claim
 	others := min(shards-1, len(ranks)-1)
 	for i, n := range ranks {
@@ -94,6 +94,9 @@ func founding(ranks []lab.Node) []claim {
 			c = claim{Node: n, Config: uint64(shard), Claims: 1 << (shards - shard)}
 		}
 		claims = append(claims, c)
+	}
+	for _, n := range learners {
+		claims = append(claims, claim{Node: n, Master: ranks[0]})
 	}
 	slices.SortFunc(claims, func(a, b claim) int { return int(a.Node) - int(b.Node) })
 	return claims
@@ -108,8 +111,6 @@ func (m *cluster) Step(t *lab.Turn, e lab.Event) {
 		if !m.data.receive(t, e.From, e.Message) {
 			m.receive(t, e.From, e.Message)
 		}
-	case lab.Durable:
-		m.durable(t, e.Token)
 	case lab.Due:
 		m.data.due(t)
 		m.cron(t)

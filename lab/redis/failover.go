@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/lab"
@@ -18,25 +19,11 @@ type attempt struct {
 	made  bool    // one was made in this life: at means something
 }
 
-// vote is one that waits for nodes.conf.
-type vote struct {
-	token id.Token
-	then  func(t *lab.Turn)
-}
-
-func (m *cluster) durable(t *lab.Turn, token id.Token) {
-	for len(m.waiting) > 0 && m.waiting[0].token <= token {
-		w := m.waiting[0]
-		m.waiting = m.waiting[1:]
-		w.then(t)
-	}
-}
-
 // failover is R2 and R3 at a replica whose master has failed.
 func (m *cluster) failover(t *lab.Turn) {
 	a := &m.attempt
 	master := m.peer(m.me.Master)
-	if m.me.Master == 0 || master == nil || !master.fail || master.Claims == 0 {
+	if m.me.Master == 0 || master == nil || !master.fail || master.Claims == 0 || slices.Contains(m.c.Learners, m.c.Self) {
 		a.next = id.Never
 		return
 	}

@@ -36,8 +36,10 @@ func (m *cluster) ping(t *lab.Turn, p *peer) {
 
 // announce tells everybody at once what has changed here.
 func (m *cluster) announce(t *lab.Turn, after id.Token, b lab.Body) {
-	for _, n := range m.c.Peers() {
-		t.SendAfter(after, n, b)
+	for _, p := range m.peers {
+		if p != m.me {
+			t.SendAfter(after, p.Node, b)
+		}
 	}
 }
 

@@ -23,27 +23,32 @@ type step uint8
 const (
 	idle     step = iota
 	electing      // S4, S5: asks the sentinels for their votes
+	elected       // S5: its own vote is on its way to the disk
 	waiting       // S7: the chosen replica was told, and has not yet said that it is master
 )
 
-func (s step) String() string { return [...]string{"watching", "electing", "promoting"}[s] }
+func (s step) String() string { return [...]string{"watching", "electing", "elected", "promoting"}[s] }
 
 // failover takes S3 to S8 a step further.
 func (m *watched) failover(t *lab.Turn) {
 	a := &m.attempt
 	switch a.state {
 	case idle:
-		if !m.objectively(t.Now) || t.Now < a.notBefore {
+		if m.learner(m.c.Self) || !m.objectively(t.Now) || t.Now < a.notBefore {
 			return
 		}
 		m.office.Epoch++
 		*a = promotion{state: electing, epoch: m.office.Epoch, since: t.Now}
 		a.notBefore = m.later(t.Now)
 		t.Rule("S3", fmt.Sprintf("enough sentinels say that n%d is down: objectively down, stands for election in epoch %d", m.office.Master, a.epoch))
-		m.askOthers(t)
 		m.save(t)
+		m.askOthers(t)
 	case electing:
 		m.count(t)
+	case elected:
+		if m.durable >= m.saved {
+			m.choose(t)
+		}
 	case waiting:
 		n := m.other(a.chosen)
 		done := n != nil && n.role.Master == 0 && n.told > a.since || n == nil && m.role.Master == 0
@@ -85,7 +90,8 @@ func (m *watched) count(t *lab.Turn) {
 	}
 	if needed := m.needed(max(m.c.Quorum(), m.set.quorum)); votes[m.c.Self] >= needed {
 		t.Rule("S5", fmt.Sprintf("%d votes in epoch %d: leads the failover", votes[m.c.Self], a.epoch))
-		m.choose(t)
+		a.state = elected
+		m.failover(t)
 		return
 	}
 	if t.Now.Sub(a.since) > min(electionLimit, m.set.failover) {
@@ -104,7 +110,7 @@ func (m *watched) needed(sentinels int) int {
 
 // vote is S4: one vote per epoch, for the first who asks, on disk before it is
 // told.
-func (m *watched) vote(t *lab.Turn, epoch uint64, candidate lab.Node) id.Token {
+func (m *watched) vote(t *lab.Turn, epoch uint64, candidate lab.Node) {
 	changed := epoch > m.office.Epoch
 	m.office.Epoch = max(m.office.Epoch, epoch)
 	if m.office.VoteEpoch < epoch && m.office.Epoch <= epoch {
@@ -115,13 +121,13 @@ func (m *watched) vote(t *lab.Turn, epoch uint64, candidate lab.Node) id.Token {
 		}
 		t.Rule("S4", fmt.Sprintf("votes for n%d in epoch %d", candidate, epoch))
 	}
-	if !changed {
-		return 0
+	if changed {
+		m.save(t)
 	}
-	return m.save(t)
 }
 
-func (m *watched) save(t *lab.Turn) id.Token { return t.Persist(sentinelFile, m.office) }
+// save writes sentinel.conf; what depends on it is sent after it.
+func (m *watched) save(t *lab.Turn) { m.saved = t.Persist(sentinelFile, m.office) }
 
 // choose is S6: of the replicas that are well, the one with the most operations,
 // then the lowest id. (All priorities are the same here.)
@@ -153,7 +159,7 @@ func (m *watched) choose(t *lab.Turn) {
 func (m *watched) candidates(now id.Time) []*seen {
 	var fit []*seen
 	for _, n := range m.nodes {
-		if n.node != m.office.Master && n.role.Master != 0 && !n.down && now.Sub(n.avail) <= replicaLost && now.Sub(n.told) <= replicaLost {
+		if n.node != m.office.Master && !m.learner(n.node) && n.role.Master != 0 && !n.down && now.Sub(n.avail) <= replicaLost && now.Sub(n.told) <= replicaLost {
 			fit = append(fit, n)
 		}
 	}
@@ -200,7 +206,7 @@ func (m *watched) monitor(t *lab.Turn, master lab.Node, config uint64) {
 // processes; that way is not modelled.)
 func (m *watched) publish(t *lab.Turn) {
 	for _, n := range m.nodes {
-		t.Send(n.node, Hello{Epoch: m.office.Epoch, Master: m.office.Master, Config: m.office.Config})
+		t.SendAfter(m.saved, n.node, Hello{Epoch: m.office.Epoch, Master: m.office.Master, Config: m.office.Config})
 	}
 }
 
@@ -215,12 +221,12 @@ func (m *watched) receive(t *lab.Turn, from lab.Node, b lab.Body) {
 	case SentinelPong:
 		n.avail, n.out = t.Now, false
 	case Info:
-		t.Send(from, InfoReply{Role: m.role, Offset: m.data.log.Len(), Linked: m.data.linked})
+		t.Send(from, InfoReply{Role: m.role, Offset: m.data.log.Len()})
 	case InfoReply:
 		if n.role.Master != b.Role.Master {
 			n.same = t.Now
 		}
-		n.role, n.offset, n.linked, n.told = b.Role, b.Offset, b.Linked, t.Now
+		n.role, n.offset, n.told = b.Role, b.Offset, t.Now
 		if m.attempt.state == waiting {
 			m.failover(t)
 		}
@@ -246,14 +252,16 @@ func (m *watched) receive(t *lab.Turn, from lab.Node, b lab.Body) {
 }
 
 func (m *watched) downAsked(t *lab.Turn, from lab.Node, q IsMasterDown) {
+	if m.learner(m.c.Self) {
+		return
+	}
 	master := m.other(m.office.Master)
 	r := IsMasterDownReply{Master: q.Master, Down: master != nil && m.office.Master == q.Master && master.down}
-	var after id.Token
 	if q.Candidate != 0 && q.Master == m.office.Master {
-		after = m.vote(t, q.Epoch, q.Candidate)
+		m.vote(t, q.Epoch, q.Candidate)
 		r.Leader, r.LeaderEpoch = m.office.Vote, m.office.VoteEpoch
 	}
-	t.SendAfter(after, from, r)
+	t.SendAfter(m.saved, from, r)
 }
 
 // helloHeard is S8 between sentinels: the higher configuration epoch wins.
@@ -297,7 +305,6 @@ type (
 	InfoReply    struct {
 		Role   Role
 		Offset int
-		Linked bool
 	}
 	IsMasterDown struct {
 		Master    lab.Node

@@ -219,3 +219,12 @@ fault 10s 50s crash n2 lose=none
 	shows(t, text+"expect do1 = answered\n", named(t, "redis/cluster"), 1)
 	shows(t, text+"config full-coverage 1\nexpect do1 != answered\n", named(t, "redis/cluster"), 1)
 }
+
+// Groups of other sizes, and a learner, which follows and counts nowhere.
+func TestGroupsOfAnySize(t *testing.T) {
+	for _, voters := range []string{"n1", "n1,n2", "n1,n2,n3,n4", "n1,n2,n3,n4,n5,n6,n7", "n6,n7,n8"} {
+		for _, p := range Protocols() {
+			shows(t, "quorate recipe 2\nseed 1\nlength 30s\nvoters "+voters+"\nlearners n9\nworkload every 1s\nexpect acked > 10\nexpect decided n9 > 10\nexpect two-leaders = 0\n", p, 1)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/lab"
@@ -24,7 +25,8 @@ type watched struct {
 	hello   id.Time
 	ask     id.Time
 	attempt promotion
-	waiting []vote
+	saved   id.Token // the last write of sentinel.conf
+	durable id.Token
 }
 
 // monitor is what a sentinel is configured with.
@@ -44,7 +46,6 @@ type seen struct {
 	down   bool    // SDOWN
 	role   Role    // what INFO said last
 	offset int
-	linked bool
 	told   id.Time // of the last INFO
 	same   id.Time // since when the role is what it is
 	agrees id.Time // when this sentinel last said that the master is down; 0: never
@@ -81,14 +82,20 @@ func newWatched(c lab.Config, mins int) *watched {
 		},
 		office: Office{Master: c.Ranks[0]},
 	}
-	for _, n := range c.Peers() {
-		m.nodes = append(m.nodes, &seen{node: n})
+	for _, n := range slices.Concat(c.Peers(), c.Learners) {
+		if n != c.Self {
+			m.nodes = append(m.nodes, &seen{node: n})
+		}
 	}
 	if c.Self != c.Ranks[0] {
 		m.role.Master = c.Ranks[0]
 	}
 	return m
 }
+
+// learner: a replica that is never promoted (priority 0), without a sentinel that
+// decides anything.
+func (m *watched) learner(n lab.Node) bool { return slices.Contains(m.c.Learners, n) }
 
 func (m *watched) Step(t *lab.Turn, e lab.Event) {
 	switch e := e.(type) {
@@ -99,10 +106,9 @@ func (m *watched) Step(t *lab.Turn, e lab.Event) {
 			m.receive(t, e.From, e.Message)
 		}
 	case lab.Durable:
-		for len(m.waiting) > 0 && m.waiting[0].token <= e.Token {
-			w := m.waiting[0]
-			m.waiting = m.waiting[1:]
-			w.then(t)
+		m.durable = e.Token
+		if m.attempt.state == elected {
+			m.failover(t)
 		}
 	case lab.Due:
 		m.data.due(t)
@@ -237,7 +243,7 @@ func (m *watched) askOthers(t *lab.Turn) {
 		q.Candidate = m.c.Self
 	}
 	for _, n := range m.nodes {
-		t.Send(n.node, q)
+		t.SendAfter(m.saved, n.node, q)
 	}
 }
 

@@ -32,7 +32,7 @@ func (m Victory) Fields() []trace.Field  { return []trace.Field{trace.Num("versi
 func (m *machine) judgeByDocument(t *lab.Turn, masters []lab.Node, masterless int) {
 	needed := min(m.c.Quorum(), m.s.minimum)
 	switch {
-	case masterless >= needed:
+	case masterless >= needed && m.eligible(m.c.Self):
 		m.call(t, fmt.Sprintf("%d of %d nodes cannot see a master, more than half: calls an election", masterless, len(m.c.Voters)))
 	case len(masters) > 0:
 		m.joinMaster(t, masters[0], "D1", fmt.Sprintf("only %d of %d nodes cannot see a master: joins n%d", masterless, len(m.c.Voters), masters[0]))

@@ -83,7 +83,7 @@ func (m *machine) roundDue(t *lab.Turn) {
 // judge ends the pings: join a live master if anybody has one, else elect.
 func (m *machine) judge(t *lab.Turn) {
 	var masters []lab.Node
-	masterless := 1 // this node
+	masterless := m.eligibles([]lab.Node{m.c.Self})
 	for _, a := range m.round.answers {
 		switch a.master {
 		case 0:
@@ -102,7 +102,7 @@ func (m *machine) judge(t *lab.Turn) {
 		m.joinMaster(t, live, "R2", fmt.Sprintf("another node says that n%d is master: joins it, elects nobody", live))
 		return
 	}
-	if candidates := len(m.round.answers) + 1; candidates < m.s.minimum {
+	if candidates := len(m.round.answers) + m.eligibles([]lab.Node{m.c.Self}); candidates < m.s.minimum {
 		if candidates != m.round.seen { // said once, not every three seconds
 			t.Rule("R3", fmt.Sprintf("sees %d of the %d nodes an election needs: pings again", candidates, m.s.minimum))
 		}
@@ -110,8 +110,12 @@ func (m *machine) judge(t *lab.Turn) {
 		m.round.seen = candidates
 		return
 	}
-	winner := answer{from: m.c.Self, version: m.electionVersion()}
-	for _, a := range m.round.answers {
+	candidates := m.round.answers
+	if m.eligible(m.c.Self) {
+		candidates = append(candidates, answer{from: m.c.Self, version: m.electionVersion()})
+	}
+	winner := candidates[0]
+	for _, a := range candidates {
 		if m.better(a, winner) {
 			winner = a
 		}
@@ -126,6 +130,20 @@ func (m *machine) judge(t *lab.Turn) {
 	}
 	t.Rule("R3", why)
 	m.waitForJoins(t)
+}
+
+// eligible: a voter may be master (node.master). A learner follows, applies and
+// counts nowhere.
+func (m *machine) eligible(n lab.Node) bool { return slices.Contains(m.c.Voters, n) }
+
+func (m *machine) eligibles(nodes []lab.Node) int {
+	count := 0
+	for _, n := range nodes {
+		if m.eligible(n) {
+			count++
+		}
+	}
+	return count
 }
 
 // better orders candidates: the higher version, then the lower id.
@@ -144,10 +162,14 @@ func (m *machine) waitForJoins(t *lab.Turn) {
 }
 
 func (m *machine) countJoins(t *lab.Turn) {
-	if m.role != electing || m.going != nil || len(m.desk.joins) < m.s.minimum-1 {
+	var votes []lab.Node
+	for _, j := range m.desk.joins {
+		votes = append(votes, j.Node)
+	}
+	if m.role != electing || m.going != nil || m.eligibles(votes) < m.s.minimum-1 {
 		return
 	}
-	t.Rule("R4", fmt.Sprintf("%d joins, and %d are needed: becomes master by publishing a state", len(m.desk.joins), m.s.minimum-1))
+	t.Rule("R4", fmt.Sprintf("%d joins, and %d are needed: becomes master by publishing a state", m.eligibles(votes), m.s.minimum-1))
 	m.round.end = id.Never // from here on the publication has its own timeouts
 	s := m.successor()
 	s.master, s.nodes = m.c.Self, []member{m.me}

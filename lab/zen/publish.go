@@ -72,8 +72,8 @@ func (m *machine) nextUpdate(t *lab.Turn) {
 	for _, j := range d.joins {
 		s.nodes = remember(s.nodes, j)
 	}
-	if len(s.nodes) < m.s.minimum && !m.c.Broken(NoStepDown) {
-		m.rejoin(t, "R9", fmt.Sprintf("sees %d of the %d nodes a master needs: steps down", len(s.nodes), m.s.minimum))
+	if seen := m.eligibles(s.others(0)); seen < m.s.minimum && !m.c.Broken(NoStepDown) {
+		m.rejoin(t, "R9", fmt.Sprintf("sees %d of the %d nodes a master needs: steps down", seen, m.s.minimum))
 		return
 	}
 	if recovery {
@@ -175,17 +175,18 @@ func (m *machine) progress(t *lab.Turn) {
 	if p.adopting {
 		return
 	}
-	if !p.committed && len(p.acked) >= needed {
+	acks := m.eligibles(p.acked)
+	if !p.committed && acks >= needed {
 		p.committed = true
 		if needed > 0 {
-			t.Rule("R6", fmt.Sprintf("%d acknowledgements with its own: version %d is committed", len(p.acked)+1, p.state.version))
+			t.Rule("R6", fmt.Sprintf("%d acknowledgements with its own: version %d is committed", acks+1, p.state.version))
 		}
 		m.log.Decide(p.state.ops.len())
 		for _, n := range p.acked {
 			t.Send(n, Commit{UUID: p.state.uuid, Version: p.state.version})
 		}
 	}
-	if !p.committed && len(p.acked)+len(p.unanswered) < needed {
+	if !p.committed && acks+m.eligibles(p.unanswered) < needed {
 		m.uncommitted(t, "too few nodes are left that could acknowledge")
 		return
 	}
@@ -209,12 +210,12 @@ func (m *machine) publicationDue(t *lab.Turn) {
 		m.uncommitted(t, "the commit timeout")
 		return
 	}
-	applied := len(p.applied) + 1
-	if m.c.Broken(NoAnswerAtTimeout) && applied < m.s.minimum && len(p.state.nodes)-len(m.desk.leaves) >= m.s.minimum {
+	applied := m.eligibles(p.applied) + 1
+	if m.c.Broken(NoAnswerAtTimeout) && applied < m.s.minimum && len(p.state.nodes)-len(m.desk.leaves) >= m.s.minimum { // until fault detection ends it
 		p.publishBy = t.Now.Add(id.Second)
 		return
 	}
-	t.Rule("R7", fmt.Sprintf("the publish timeout: goes on and answers, though only %d of %d nodes have applied version %d", applied, len(p.state.nodes), p.state.version))
+	t.Rule("R7", fmt.Sprintf("the publish timeout: goes on and answers, though only %d of %d nodes have applied version %d", len(p.applied)+1, len(p.state.nodes), p.state.version))
 	m.adoptOwn(t)
 }
 
@@ -223,7 +224,7 @@ func (m *machine) publicationDue(t *lab.Turn) {
 func (m *machine) uncommitted(t *lab.Turn, why string) {
 	p := m.going
 	m.going = nil
-	t.Rule("R6", fmt.Sprintf("%d of %d acknowledgements, and %s: version %d is rejected", len(p.acked)+1, m.s.minimum, why, p.state.version))
+	t.Rule("R6", fmt.Sprintf("%d of %d acknowledgements, and %s: version %d is rejected", m.eligibles(p.acked)+1, m.s.minimum, why, p.state.version))
 	for _, w := range p.writes {
 		t.Refuse(w, 0, "R6 not committed: "+why)
 	}
@@ -253,7 +254,7 @@ func (m *machine) adoptOwn(t *lab.Turn) {
 func (m *machine) published(t *lab.Turn, p *publication) {
 	m.going, m.past = nil, p
 	for _, w := range p.writes {
-		if m.c.Broken(NoAnswerAtTimeout) && len(p.applied)+1 < m.s.minimum {
+		if m.c.Broken(NoAnswerAtTimeout) && m.eligibles(p.applied)+1 < m.s.minimum {
 			t.Fail(w, "R7 committed, but too few have applied it")
 			continue
 		}

@@ -53,7 +53,7 @@ func (m *machine) sent(t *lab.Turn, from lab.Node, b Send) {
 func (m *machine) committed(t *lab.Turn, from lab.Node, c Commit) {
 	done := func(t *lab.Turn) { t.Send(from, CommitAck{UUID: c.UUID}) }
 	if m.applied.uuid == c.UUID {
-		done(t)
+		m.whenWritten(t, done)
 		return
 	}
 	for i, s := range m.pending {

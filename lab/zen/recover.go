@@ -26,6 +26,7 @@ func (m *machine) recover(t *lab.Turn) {
 		asked: m.applied.others(m.c.Self), heard: []lab.Node{m.c.Self},
 		version: m.saved.Version, ops: m.onDisk,
 	}
+	m.gather.asked = slices.DeleteFunc(m.gather.asked, func(n lab.Node) bool { return !m.eligible(n) })
 	for _, n := range m.gather.asked {
 		t.Send(n, AskMetadata{})
 	}

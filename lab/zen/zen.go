@@ -286,7 +286,7 @@ func (m *machine) adopt(t *lab.Turn, s state, then func(t *lab.Turn)) {
 	m.show(s.ops)
 	m.log.Decide(s.ops.len())
 	if s.ops == m.onDisk {
-		then(t)
+		m.whenWritten(t, then)
 		return
 	}
 	keep := common(m.onDisk, s.ops).len()
@@ -297,6 +297,16 @@ func (m *machine) adopt(t *lab.Turn, s state, then func(t *lab.Turn)) {
 		return
 	}
 	m.waiting = append(m.waiting, waiting{token: t.Sync("state"), then: then})
+}
+
+// whenWritten does something when all that was written is on disk.
+func (m *machine) whenWritten(t *lab.Turn, then func(t *lab.Turn)) {
+	if len(m.waiting) == 0 {
+		then(t)
+		return
+	}
+	last := m.waiting[len(m.waiting)-1].token
+	m.waiting = append(m.waiting, waiting{token: last, then: then})
 }
 
 func (m *machine) View() lab.View {
