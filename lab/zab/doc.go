@@ -38,7 +38,8 @@
 // Synchronization (LearnerHandler.syncFollower, Learner.syncWithLeader):
 //
 //	R10 Equal: an empty DIFF. Behind within the last 500 committed: DIFF. Ahead:
-//	    TRUNC. Otherwise, and wherever TRUNC would cross an epoch: SNAP.
+//	    TRUNC. Beside within an epoch: TRUNC, then what follows. Otherwise, and
+//	    wherever TRUNC would cross an epoch: SNAP.
 //	R11 At NEWLEADER first what was synchronized is brought to the disk, then
 //	    currentEpoch, then ACK goes out.
 //	R12 A quorum of these: the leader is in office. All in its log is committed.
