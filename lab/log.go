@@ -19,8 +19,9 @@ type Entry struct {
 type Log struct {
 	entries []Entry
 	decided int
-	lowest  int // positions above may have changed since the frame looked; -1: none
-	looked  int // length when the frame looked
+	filled  []int // holes that got an entry since the frame looked
+	lowest  int   // positions above may have changed since the frame looked; -1: none
+	looked  int   // length when the frame looked
 }
 
 // NewLog returns an empty log.
@@ -59,17 +60,23 @@ func (l *Log) Append(e Entry) int {
 }
 
 // Set replaces the entry at a position, or adds it right behind the last. Another
-// Kind of the same entry is a remark and no change of what is held.
+// Kind of the same entry is a remark and no change of what is held; an entry in the
+// place of a hole takes nothing back.
 func (l *Log) Set(position int, e Entry) {
 	assert.That(position >= 1 && position <= len(l.entries)+1, "position %d of a log of %d", position, len(l.entries))
 	if position == len(l.entries)+1 {
 		l.Append(e)
 		return
 	}
-	if old := l.entries[position-1]; old.Op != e.Op || old.Epoch != e.Epoch {
+	old := l.entries[position-1]
+	l.entries[position-1] = e
+	switch {
+	case old.Op == e.Op && old.Epoch == e.Epoch:
+	case old.Kind == "hole":
+		l.filled = append(l.filled, position)
+	default:
 		l.touch(position - 1)
 	}
-	l.entries[position-1] = e
 }
 
 // Truncate takes everything behind a position away, decided or not.

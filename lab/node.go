@@ -358,20 +358,28 @@ func (n *node) lookAtLog(l *Log) {
 			c.truncated(n, l.lowest)
 		}
 		for p := l.lowest + 1; p <= l.Len(); p++ {
-			e := l.At(p)
-			fields := []trace.Field{trace.Num("index", uint64(p)), trace.Num("operation", e.Op), trace.Num("epoch", e.Epoch)}
-			if e.Kind != "" {
-				fields = append(fields, trace.Text("kind", e.Kind))
-			}
-			n.emit(trace.Event{Kind: trace.Held, Fields: fields})
-			c.holds(n, p, e)
+			n.lookAtEntry(p, l.At(p))
 		}
-		l.lowest, l.looked = -1, l.Len()
 	}
+	for _, p := range l.filled {
+		if p <= l.Len() && (l.lowest < 0 || p <= l.lowest) {
+			n.lookAtEntry(p, l.At(p))
+		}
+	}
+	l.filled, l.lowest, l.looked = nil, -1, l.Len()
 	if d := l.Decided(); d > c.decidedBy(n) {
 		n.emit(trace.Event{Kind: trace.Committed, Fields: []trace.Field{trace.Num("index", uint64(d))}})
 		c.decides(n, d)
 	}
+}
+
+func (n *node) lookAtEntry(position int, e Entry) {
+	fields := []trace.Field{trace.Num("index", uint64(position)), trace.Num("operation", e.Op), trace.Num("epoch", e.Epoch)}
+	if e.Kind != "" {
+		fields = append(fields, trace.Text("kind", e.Kind))
+	}
+	n.emit(trace.Event{Kind: trace.Held, Fields: fields})
+	n.r.checker.holds(n, position, e)
 }
 
 // belief is everything a person should see of the node.

@@ -121,7 +121,7 @@ func (m *multi) lead(t *lab.Turn) {
 			filled++
 		}
 	}
-	t.Rule("M2", fmt.Sprintf("leads with ballot %d: %d slots learned, %d proposed again, %d gaps filled", m.ballot, fetched, again, filled))
+	t.Rule("M2", fmt.Sprintf("leads with ballot %d. Slots learned: %d, proposed again: %d, gaps filled: %d", m.ballot, fetched, again, filled))
 	m.applied(t)
 	m.heartbeat(t)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/recipes"
 	"github.com/quorate/quorate/sim"
+	"github.com/quorate/quorate/trace"
 )
 
 func protocol(t *testing.T, name string) lab.Protocol {
@@ -200,6 +201,34 @@ func TestAReadIsConfirmedByAMajority(t *testing.T) {
 // lead, and Paxos lets it have it.
 func TestOneCutLinkMovesTheLead(t *testing.T) {
 	shows(t, "paxos", head+"fault 2s 16s cut n5<>n2", "changes > 5; acked > 150"+safe)
+}
+
+// A hole that is filled takes nothing back: the trace says so.
+func TestFillingAHoleTakesNothingBack(t *testing.T) {
+	p := protocol(t, "paxos")
+	text, _ := recipes.Text("paxos-holes")
+	r, err := lab.Template(text, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := 0
+	record := func(e trace.Event) {
+		if e.Node.Node == 5 {
+			return // it accepted another value for the slot than was chosen
+		}
+		if e.Kind == trace.Truncated {
+			t.Errorf("%+v", e)
+		}
+		if e.Kind == trace.Held && e.Fields[0].Number == 2 && len(e.Fields) > 3 && e.Fields[3].Text == "no-op" {
+			filled++
+		}
+	}
+	if _, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Record: record}); err != nil {
+		t.Fatal(err)
+	}
+	if filled != 4 {
+		t.Errorf("%d nodes filled slot 2", filled)
+	}
 }
 
 // The window of M5 bounds the slots a leader has open.
