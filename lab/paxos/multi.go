@@ -132,8 +132,11 @@ func (m *multi) Deadline() id.Time {
 // View is what it believes.
 func (m *multi) View() lab.View {
 	v := lab.View{Role: m.role.String(), Leads: m.role == leading, Epoch: uint64(m.a.promised), Leader: m.leader, Log: m.a.log}
-	if m.role == leading {
+	switch {
+	case m.role == leading:
 		v.Epoch = uint64(m.ballot)
+	case m.leader != 0:
+		v.Epoch = uint64(max(m.a.promised, m.hears))
 	}
 	return v
 }

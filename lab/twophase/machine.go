@@ -19,6 +19,7 @@ type machine struct {
 	log   *lab.Log
 	token id.Token // of the newest record
 	ask   id.Time  // participant in doubt: asks again
+	long  bool     // it has been in doubt for so long that it asked: the role says so
 
 	now    *transaction // coordinator: the one that runs
 	queue  []lab.Request
@@ -82,7 +83,7 @@ func (m *machine) View() lab.View {
 	switch {
 	case m.coordinates():
 		v.Role, v.Leads = "coordinator", true
-	case m.inDoubt():
+	case m.long:
 		v.Role = "in doubt"
 	}
 	return v
@@ -120,7 +121,7 @@ func (m *machine) start(t *lab.Turn) {
 		t.Send(m.coordinator(), Inquire{Position: m.log.Decided() + 1})
 		if m.inDoubt() {
 			t.Rule("R6", fmt.Sprintf("started in doubt about position %d: it asks", m.log.Len()))
-			m.ask = t.Now.Add(m.wait)
+			m.ask, m.long = t.Now.Add(m.wait), true
 		}
 		return
 	}
@@ -209,7 +210,7 @@ func (m *machine) onDecision(t *lab.Turn, from lab.Node, d Decision) {
 func (m *machine) settle(t *lab.Turn, position int, e lab.Entry) {
 	m.log.Set(position, e)
 	m.log.Decide(position)
-	m.ask = id.Never
+	m.ask, m.long = id.Never, false
 	m.persist(t, decidedRecord{position, e})
 }
 
@@ -225,6 +226,6 @@ func (m *machine) doubt(t *lab.Turn) {
 		return
 	}
 	t.Rule("R6", fmt.Sprintf("voted yes for position %d and knows no decision: it waits and asks", m.log.Len()))
-	m.ask = t.Now.Add(m.wait)
+	m.ask, m.long = t.Now.Add(m.wait), true
 	t.Send(m.coordinator(), Inquire{Position: m.log.Decided() + 1})
 }
