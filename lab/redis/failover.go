@@ -33,7 +33,7 @@ func (m *cluster) failover(t *lab.Turn) {
 		*a = attempt{made: true, rank: m.rank()}
 		a.at = t.Now.Add(delay + id.Duration(a.rank)*id.Second)
 		a.next = a.at
-		t.Rule("R2", fmt.Sprintf("master n%d has failed: stands in %d ms, %d replicas have more than its %d operations", master.Node, a.at.Sub(t.Now)/id.Millisecond, a.rank, m.data.log.Len()))
+		t.Rule("R2", fmt.Sprintf("master n%d has failed: stands in %d ms (replicas that have more than its %d operations: %d)", master.Node, a.at.Sub(t.Now)/id.Millisecond, m.data.log.Len(), a.rank))
 		m.announce(t, 0, Pong{m.header()}) // the other replicas learn the offset
 		return
 	}
