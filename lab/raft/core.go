@@ -30,10 +30,11 @@ import (
 type Core struct {
 	o       Options
 	self    lab.Node
-	life    int
+	conf    production.Config
 	host    *host.Host
 	soft    production.Status // as last reported: role, term, leader, configuration
 	log     *lab.Log
+	role    string // for people: "follower", "leader", "learner", "halted"
 	stopped string // why it halted; empty: it runs
 
 	entries  []production.Entry // the log, from index 1
@@ -105,7 +106,8 @@ func NewCore(c lab.Config, o Options) *Core {
 	if o.File == "" {
 		o.File = "raft"
 	}
-	k := &Core{o: o, self: c.Self, life: c.Life, log: lab.NewLog()}
+	o.Campaign = o.Campaign && c.Life == 1
+	k := &Core{o: o, self: c.Self, role: "follower", log: lab.NewLog()}
 	k.pins.init(c.Self, c.Directory, k.broken(NoPin))
 	var on []faults.Switch
 	for _, s := range o.Broken {
@@ -115,15 +117,13 @@ func NewCore(c lab.Config, o Options) *Core {
 	}
 	set, err := faults.New(on...)
 	assert.That(err == nil, "%v", err)
-	o.Campaign = o.Campaign && c.Life == 1
-	k.o = o
 	k.host, err = host.New(host.Config{Self: node(c.Self), Boot: uint32(c.Life), Faults: set})
 	assert.That(err == nil, "%v", err)
-	conf := k.config(c.Dice.Uint64())
-	probe := conf.WithDefaults()
-	probe.Group, probe.Self = theGroup, node(c.Self)
-	assert.That(probe.Validate() == nil, "%v", probe.Validate())
-	k.next = append(k.next, host.Start{Group: theGroup, Config: conf, InMemory: true})
+	k.conf = k.config(c.Dice.Uint64())
+	judged := k.conf.WithDefaults()
+	judged.Group, judged.Self = theGroup, node(c.Self) // the host's own
+	err = judged.Validate()
+	assert.That(err == nil, "%v", err)
 	return k
 }
 
@@ -164,10 +164,7 @@ func (c *Core) Step(t *lab.Turn, e lab.Event) {
 
 // start recovers what the disk has and opens the group.
 func (c *Core) start(t *lab.Turn, records []lab.Body) {
-	s := c.next[0].(host.Start)
-	c.next = c.next[:0]
-	s.Restored = c.recover(records)
-	events := []host.Event{s}
+	events := []host.Event{host.Start{Group: theGroup, Config: c.conf, Restored: c.recover(records), InMemory: true}}
 	if c.o.Campaign {
 		events = append(events, host.Campaign{Group: theGroup})
 		c.told = true
@@ -281,22 +278,21 @@ func (c *Core) Log() *lab.Log { return c.log }
 
 // View is the node as the lab sees it.
 func (c *Core) View() lab.View {
-	role := "follower"
-	switch {
-	case c.stopped != "":
-		role = "halted"
-	case c.soft.Role != 0:
-		role = c.soft.Role.String()
-	}
-	if m, ok := c.soft.Config.Find(node(c.self)); role == "follower" && len(c.soft.Config.Members) > 0 {
+	return lab.View{Role: c.role, Leads: c.Leads(), Epoch: uint64(c.soft.Term), Leader: c.Leader(), Log: c.log}
+}
+
+// learn takes the soft state as production reports it: whenever it changed.
+func (c *Core) learn(s production.Status) {
+	c.soft = s
+	c.role = s.Role.String()
+	if m, ok := s.Config.Find(node(c.self)); s.Role == production.Follower && len(s.Config.Members) > 0 {
 		switch {
 		case !ok:
-			role = "removed"
+			c.role = "removed"
 		case m.Role == membership.Learner && m.Was != membership.Voter:
-			role = "learner"
+			c.role = "learner"
 		}
 	}
-	return lab.View{Role: role, Leads: c.Leads(), Epoch: uint64(c.soft.Term), Leader: c.Leader(), Log: c.log}
 }
 
 // Details is what a person should see besides.

@@ -65,7 +65,7 @@ func (c *Core) do(t *lab.Turn, e host.Effect) {
 	case host.ReadAt:
 		c.ended = append(c.ended, End{Ticket: Ticket(e.Client), Outcome: host.Done, Index: e.Index})
 	case host.Status:
-		c.soft = e.Status
+		c.learn(e.Status)
 	case host.Emit:
 		c.tell(t, e.Event)
 	case host.Removed:
@@ -74,6 +74,7 @@ func (c *Core) do(t *lab.Turn, e host.Effect) {
 		}
 	case host.Halt:
 		if c.stopped == "" {
+			c.role = "halted"
 			c.stopped = strings.TrimPrefix(e.Reason.Error(), "raft: ")
 			t.Rule("halt", "stops for good, since something is so that never may be: "+c.stopped)
 		}

@@ -56,7 +56,7 @@ func (m Message) Name() string {
 
 // Fields are the term and what the kind of message is about.
 func (m Message) Fields() []trace.Field {
-	f := []trace.Field{trace.Num("term", uint64(m.Of.SenderTerm()))}
+	f := append(make([]trace.Field, 0, 5), trace.Num("term", uint64(m.Of.SenderTerm())))
 	index := func(name string, i id.Index) { f = append(f, trace.Num(name, uint64(i))) }
 	term := func(name string, t id.Term) { f = append(f, trace.Num(name, uint64(t))) }
 	flag := func(name string, v bool) {
