@@ -59,6 +59,8 @@
 //
 //   - Progress. Two proposers can overtake each other for ever (switch
 //     equal-backoff); the random wait of R5 makes that improbable, not impossible.
+//     That the waits are equal is not enough, as was expected: they must be shorter
+//     than about one message takes. A longer wait lets the other one finish.
 //   - A stable leader. Whoever cannot hear the leader asks for the lead and gets
 //     it: one cut link (F5) makes the two ends of it take turns, and a node that
 //     comes back from a partition takes the lead with its higher ballot. Raft has

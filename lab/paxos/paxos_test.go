@@ -170,6 +170,22 @@ func TestBrokenRulesAreSeen(t *testing.T) {
 	}
 }
 
+// Two who wait equally long never decide if their wait is shorter than a message
+// takes; if it is longer, one of them is done before the other comes again.
+func TestEqualWaitsMustBeShortToDuelForEver(t *testing.T) {
+	for _, seed := range []string{"1", "2", "3"} {
+		text := "quorate recipe 2\nseed " + seed + "\nlength 9s\nvoters n1,n2,n3\nworkload clients 0\nconfig backoff fixed\nfault 0s 9s delay *>* by=20ms\ndo 1s n1 propose a\ndo 1s n3 propose b\n"
+		shows(t, "paxos/single", text+"config backoff-fixed 5ms", "do1 = pending; do2 = pending; fired R5 > 100; fired R4 = 0; divergent = 0")
+		shows(t, "paxos/single", text+"config backoff-fixed 50ms", "do1 = answered; do2 = answered; divergent = 0")
+		shows(t, "paxos/single", strings.Replace(text, "fixed", "none", 1), "do1 = pending; do2 = pending; divergent = 0")
+	}
+}
+
+// A recipe may tell a node to ask for the lead; it gets it, and nothing is lost.
+func TestANodeIsToldToLead(t *testing.T) {
+	shows(t, "paxos", head+"do 5s n2 lead\ndo 12s n3 lead", "do1 = answered; said1 = asks with ballot 22; changes = 2; leader = n3; gap < 500ms"+safe)
+}
+
 // A node that comes back with a wiped disk has forgotten what it accepted: in a
 // group of three that is enough for a second value. Paxos relies on the disk.
 func TestAWipedAcceptorForgets(t *testing.T) {

@@ -29,14 +29,14 @@ func Protocols() []lab.Protocol {
 		{
 			Name: "paxos", Title: "Multi-Paxos", Chinese: "Multi-Paxos（多轮 Paxos）",
 			About:   "Any node may take the lead by asking a majority for promises; a majority then chooses one value per numbered slot, and what was acknowledged is kept.",
-			Slowest: id.Second, Epochs: true, Reply: "P1b",
+			Slowest: id.Second, Epochs: true, EpochWord: "ballot", Reply: "P1b",
 			Switches: []lab.Switch{breakFsync, breakAccepted, breakQuorum, breakGaps},
 			New:      func(c lab.Config) lab.Machine { return newMulti(c) },
 		},
 		{
 			Name: "paxos/single", Title: "Single-decree Paxos", Chinese: "单值 Paxos",
 			About:   "Whoever is asked proposes; a majority chooses one value, once and for ever.",
-			Slowest: id.Second, Leaderless: true, Reply: "P1b",
+			Slowest: id.Second, Leaderless: true, Once: true, Reply: "P1b",
 			Switches: []lab.Switch{breakFsync, breakAccepted, breakQuorum, breakBackoff},
 			New:      func(c lab.Config) lab.Machine { return newSingle(c) },
 		},
