@@ -59,7 +59,12 @@ wasm: ## build the pure packages for the browser
 
 .PHONY: mission
 mission: ## run the tests and list what shows each behaviour of docs/MISSION.md
-	go run ./internal/mission -owner foundation
+	go run ./internal/mission -owner foundation,family
+
+.PHONY: matrix
+matrix: SEEDS ?= 5
+matrix: ## every protocol of the lab under every fault script; writes docs/LAB.md and docs/lab.svg (SEEDS=5)
+	go run ./cmd/quorate lab matrix --seeds $(SEEDS) --markdown docs/LAB.md --svg docs/lab.svg
 
 .PHONY: labhash
 labhash: ## the lab's runs natively and under js/wasm: the same hashes (needs Node.js)

@@ -49,7 +49,7 @@ func newLab() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLabRun(), newLabList(), newLabCompare(), newLabSituations())
+	cmd.AddCommand(newLabRun(), newLabList(), newLabCompare(), newLabMatrix(), newLabSituations())
 	return cmd
 }
 

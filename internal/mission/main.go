@@ -16,7 +16,7 @@
 //
 //	go run ./internal/mission                     run all tests, then list
 //	go run ./internal/mission -json FILE          take a saved `go test -json` stream; "-" is standard input
-//	go run ./internal/mission -owner foundation   fail unless everything of that owner is shown
+//	go run ./internal/mission -owner foundation,family   fail unless everything of these owners is shown
 //	go run ./internal/mission -brief              only what is not shown, and the sums
 //
 // It fails if a test failed, if a number has neither proof nor owner, or if
@@ -35,7 +35,7 @@ import (
 
 func main() {
 	json := flag.String("json", "", "saved `go test -json` stream; empty: run the tests")
-	owner := flag.String("owner", "", "fail unless everything of this owner is shown")
+	owner := flag.String("owner", "", "fail unless everything of these owners is shown, as foundation,family")
 	brief := flag.Bool("brief", false, "list only what is not shown, and the sums")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -128,7 +128,10 @@ func list(out io.Writer, t *table, shown map[int][]string, owner string, brief b
 	for _, o := range t.owners() {
 		fmt.Fprintf(out, "%s: %d of %d shown\n", o, sums[o][0], sums[o][1])
 	}
-	if owner != "" {
+	for _, owner := range strings.Split(owner, ",") {
+		if owner == "" {
+			continue
+		}
 		switch sum, ok := sums[owner]; {
 		case !ok:
 			problems = append(problems, fmt.Errorf("no number belongs to %q; owners are %s", owner, strings.Join(t.owners(), ", ")))
