@@ -28,6 +28,7 @@ type Protocol struct {
 	Epochs     bool   // C1: its epochs promise one leader each
 	EpochWord  string // what it calls an epoch: "term", "ballot"; empty: "epoch"
 	Leaderless bool   // nobody leads: C2, C6 and C7 mean nothing
+	Once       bool   // it decides a single thing: a workload means nothing, the matrix leaves it out
 	// AnyServer: every server takes clients, so a client asks the one beside it as
 	// long as that one is not dead; a refusal sends only that operation elsewhere.
 	AnyServer bool

@@ -20,7 +20,7 @@ func Protocols() []lab.Protocol {
 	return []lab.Protocol{{
 		Name: "dledger", Title: "RocketMQ's DLedger", Chinese: "RocketMQ 的 DLedger",
 		About:   "A Raft that asks for votes in the old term first, pushes entries by comparing, truncating and appending, and acknowledges before anything is flushed.",
-		Slowest: 6 * id.Second, Epochs: true, Reply: "VoteResponse",
+		Slowest: 6 * id.Second, Epochs: true, EpochWord: "term", Reply: "VoteResponse",
 		Switches: []lab.Switch{
 			{Name: countPriorTerm, What: "an entry of an older term is committed as soon as a majority holds it (K1)"},
 			{Name: noLedgerCheck, What: "a vote is given without comparing ledgers (V2, V3)"},

@@ -169,15 +169,27 @@ func whyNot(p lab.Protocol, text string) string {
 	if p.Reply == "" && strings.Contains(text, "message=REPLY") {
 		return "no reply decides its elections"
 	}
+	if p.Once {
+		return "it decides once, and the scripts' clients write all the time"
+	}
 	faults := 0
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "fault ") {
+		if strings.HasPrefix(line, "fault ") && !strings.Contains(line, " crash ") {
 			faults++
 		}
 	}
-	// A line whose nodes nobody is vanishes from the resolved recipe.
-	if r, err := lab.Template(text, p); err == nil && len(r.Faults) < faults {
-		return "a fault of the script falls on a rank that it does not have"
+	// A line whose nodes nobody is vanishes from the resolved recipe. That one node
+	// less crashes leaves the script what it is; a link that is not cut does not.
+	if r, err := lab.Template(text, p); err == nil {
+		left := 0
+		for _, f := range r.Faults {
+			if f.Kind != sim.FaultCrash {
+				left++
+			}
+		}
+		if left < faults {
+			return "a fault of the script falls on a rank that it does not have"
+		}
 	}
 	return ""
 }
@@ -233,8 +245,8 @@ const (
 	Long                    // no write was acknowledged for LongGap or more
 	Stale                   // a read, or a leader for a while, was without an acknowledged write
 	Two                     // two leaders acknowledged at once, or led in one epoch
-	Lost                    // acknowledged writes are gone at the end
 	Diverged                // two nodes decided different things for one position
+	Lost                    // acknowledged writes are gone at the end
 	Broken                  // a run ended with an error
 )
 
@@ -248,10 +260,10 @@ func (c Cell) Outcome() Outcome {
 		return None
 	case c.Failed != "":
 		return Broken
-	case c.Divergent.Worst > 0:
-		return Diverged
 	case c.Lost.Worst > 0:
 		return Lost
+	case c.Divergent.Worst > 0:
+		return Diverged
 	case c.TwoLeaders.Worst > 0, c.SameEpoch.Worst > 0:
 		return Two
 	case c.Stale.Worst > 0, c.LostWorst.Worst > 0:
@@ -263,11 +275,11 @@ func (c Cell) Outcome() Outcome {
 }
 
 // Mark is one letter for a table.
-func (o Outcome) Mark() string { return [...]string{"–", "·", "u", "s", "T", "L", "D", "!"}[o] }
+func (o Outcome) Mark() string { return [...]string{"–", "·", "u", "s", "T", "D", "L", "!"}[o] }
 
 // Word is what a legend calls it.
 func (o Outcome) Word() string {
-	return [...]string{"n/a", "kept", "long gap", "stale", "two leaders", "lost", "diverged", "failed"}[o]
+	return [...]string{"n/a", "kept", "long gap", "stale", "two leaders", "diverged", "lost", "failed"}[o]
 }
 
 // Meaning is a legend's explanation.
@@ -278,11 +290,11 @@ func (o Outcome) Meaning() string {
 		"no write was acknowledged for " + sim.FormatDuration(LongGap) + " or longer",
 		"a read, or a leader for a while, was without an acknowledged write",
 		"two leaders acknowledged at once, or held office in one epoch",
-		"acknowledged writes are gone at the end",
 		"two nodes decided different writes for one position",
+		"acknowledged writes are gone at the end",
 		"a run ended with an error",
 	}[o]
 }
 
 // outcomes is the order of legends.
-func outcomes() []Outcome { return []Outcome{Kept, Long, Stale, Two, Lost, Diverged, None, Broken} }
+func outcomes() []Outcome { return []Outcome{Kept, Long, Stale, Two, Diverged, Lost, None, Broken} }

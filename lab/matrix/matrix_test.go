@@ -139,8 +139,8 @@ func TestWhatOutcomeIsTheWorst(t *testing.T) {
 		{func() { c.Gap.Worst = uint64(LongGap) }, Long},
 		{func() { c.LostWorst.Worst = 1 }, Stale},
 		{func() { c.SameEpoch.Worst = 1 }, Two},
-		{func() { c.Lost.Worst = 1 }, Lost},
 		{func() { c.Divergent.Worst = 1 }, Diverged},
+		{func() { c.Lost.Worst = 1 }, Lost},
 		{func() { c.Failed = "x" }, Broken},
 		{func() { c.NotApplicable = "x" }, None},
 	} {
@@ -235,11 +235,11 @@ func TestRunFillsTheTable(t *testing.T) {
 		t.Errorf("progress %v, want %s", told, want)
 	}
 	cells := table.Rows[0].Cells
-	if c := cells[0]; c.Runs != 2 || c.Outcome() != Diverged || c.Acked.Worst == 0 || c.Messages.Worst != 0 {
+	if c := cells[0]; c.Runs != 2 || c.Outcome() != Lost || c.Acked.Worst == 0 || c.Messages.Worst != 0 {
 		t.Errorf("f1: %+v is %s", c, c.Outcome().Word())
 	}
 	// r2 and r3 are nobody, so F4f has no follower to pause and F12b no survivors.
-	for i, want := range []Outcome{Diverged, cells[1].Outcome(), None, None, Broken} {
+	for i, want := range []Outcome{Lost, cells[1].Outcome(), None, None, Broken} {
 		if cells[i].Outcome() != want {
 			t.Errorf("%s is %s: %q %q", scripts[i], cells[i].Outcome().Word(), cells[i].NotApplicable, cells[i].Failed)
 		}

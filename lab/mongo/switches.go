@@ -79,7 +79,7 @@ func pv0Preset(name, w, title, chinese, about string) lab.Protocol {
 func pv1Preset(name, w, title, chinese, about string) lab.Protocol {
 	return lab.Protocol{
 		Name: name, Title: title, Chinese: chinese, About: about,
-		Slowest: 11500 * id.Millisecond, Epochs: true, Reply: RequestVotesReply{}.Name(), Switches: switches1,
+		Slowest: 11500 * id.Millisecond, Epochs: true, EpochWord: "term", Reply: RequestVotesReply{}.Name(), Switches: switches1,
 		New: func(c lab.Config) lab.Machine { return newPV1(c, w) },
 	}
 }

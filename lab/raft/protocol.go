@@ -29,7 +29,7 @@ type timing struct{ heartbeat, shortest, longest id.Duration }
 func preset(name, title, chinese string, d timing) lab.Protocol {
 	return lab.Protocol{
 		Name: name, Title: title, Chinese: chinese,
-		Slowest: d.longest, Epochs: true, Reply: "Vote",
+		Slowest: d.longest, Epochs: true, EpochWord: "term", Reply: "Vote",
 		Switches: switches(),
 		New:      func(c lab.Config) lab.Machine { return newMachine(c, d) },
 	}

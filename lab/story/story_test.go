@@ -33,10 +33,10 @@ func TestAStoryHasWhatAReaderNeeds(t *testing.T) {
 	at := 0
 	for _, want := range []string{
 		"F2: the leader is cut off with one other\n", "(raft), seed 1\n", "The network splits: the leader and one node on one side",
-		"▌ Five nodes start; n5 ranks highest", "n5 leads (leader, epoch 1)", "who believes what: n1: n5 leads in 1",
+		"▌ Five nodes start; n5 ranks highest", "n5 leads (leader, term 1)", "who believes what: n1: n5 leads in 1",
 		"   60.000 s  ⚡ the network splits: n5 n4 | n3 n2 n1, for 60.0 s", "▌ The network splits", "n5 no longer leads", "refused: ", " not the leader",
 		"⚡ the split heals", "takes back",
-		"Verdicts", "✓ C1 no epoch had two leaders", "✓ C3 no acknowledged write is lost", "· C7 changes of leader: 1",
+		"Verdicts", "✓ C1 no term had two leaders", "✓ C3 no acknowledged write is lost", "· C7 changes of leader: 1",
 	} {
 		i := strings.Index(text[at:], want)
 		if i < 0 {
