@@ -150,6 +150,39 @@ expect leader = n2
 `, named(t, "zen"), 1, 2)
 }
 
+// R10: a master that gets another one's state compares versions; with a minimum of
+// 1 the older one has committed and answered before it hears of it.
+func TestTwoMastersMeetByAStateAndTheOlderRejoinsM112(t *testing.T) {
+	const text = `quorate recipe 2
+seed 1
+length 150s
+voters all
+workload clients 0
+do 117s n3 write
+do 118s n3 write
+do 120100ms n1 write
+do 140s n1 read
+fault 20s 100s pause n1
+expect leader = n2
+expect role n1 = follower
+expect fired R10 > 0
+expect kept1 = yes
+expect kept2 = yes
+expect do3 = answered
+expect do4 = answered
+`
+	shows(t, text+"expect kept3 = no\nexpect lost = 1\n", named(t, "zen/unsafe"), 1, 2)
+	// With a majority it is refused by the old master, and goes to the new one.
+	shows(t, text+"expect kept3 = yes\nexpect lost = 0\n", named(t, "zen"), 1, 2)
+}
+
+// The minimum is a setting: with two of five both sides of a split may have it.
+func TestTheMinimumIsASettingM109(t *testing.T) {
+	for minimum, two := range map[string]string{"2": "two-leaders > 0", "3": "two-leaders = 0"} {
+		shows(t, script(t, "f2", "fired R4 > 0", two)+"\nconfig minimum "+minimum+"\n", named(t, "zen"), 1)
+	}
+}
+
 // R8: an update that a node gets twice or late changes nothing. (The requests of
 // clients are delivered twice as well, and Zen has no sessions: those it obeys.)
 func TestLateAndRepeatedMessagesChangeNothing(t *testing.T) {
