@@ -39,16 +39,6 @@ do 1170ms n1 campaign
 fault 1170ms@lead 20ms crash n2 lose=all
 fault 1170ms@lead 2s isolate n1
 `, "same-epoch = 0", "same-epoch = 1"},
-	// The new leader has the write and does not know yet that it is decided; asked
-	// for a read, it shows the state before.
-	{faults.NoOwnTermRead, `length 4s
-voters n1,n2,n3
-workload clients 0
-do 1s n3 write
-fault 900ms@ack 3s crash n3 lose=none
-fault 1020ms 2s drop *>* rate=1000 message=Append
-do 1500ms n1 read
-`, "stale = 0", "stale = 1"},
 	// Copies at learners count: the leader decides alone with those who do not vote,
 	// and the voters elect another.
 	{faults.CountLearners, `length 5s
@@ -59,18 +49,6 @@ fault 1s 2s split n3,n4,n5/n1,n2
 do 1100ms n3 write
 do 2s n1 write
 `, "lost = 0", "lost = 1"},
-	// Three become five while two of the three cannot be heard. The new majority
-	// decides alone, the old one does as well.
-	{faults.OneMajorityInJoint, `length 5s
-voters n1,n2,n3
-learners n4,n5
-workload clients 0
-workload give-up 1s
-fault 1s 2s split n3,n4,n5/n1,n2
-do 1050ms n3 promote n4 n5
-do 1200ms n3 write
-do 2s n1 write
-`, "divergent = 0", "divergent > 0"},
 }
 
 func run(t *testing.T, text string, p lab.Protocol, seed uint64, broken ...faults.Switch) (sim.Recipe, lab.Result) {

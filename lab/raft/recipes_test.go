@@ -14,6 +14,7 @@ var stories = []string{
 	"situation-1", "situation-2", "situation-3", "situation-4", "situation-5", "situation-6", "situation-7", "situation-8",
 	"majority", "term", "log-check", "figure-7", "figure-8", "bridge", "one-way-link", "abc-ef", "abc-ed-prevote",
 	"minority-cannot-write", "wiped-voter", "durable-before-answer",
+	"joint-consensus", "new-leader-reads",
 }
 
 // Each recipe shows what it says, and with its rule broken the other outcome; every

@@ -52,15 +52,15 @@ func (c *Core) tellMembers(t *lab.Turn, e trace.Event) {
 	_, members, _ := strings.Cut(text(e, "members"), " ")
 	v := number(e, "version")
 	switch {
-	case v <= c.version || c.version == 0:
+	case v == c.version || c.version == 0:
+	case v < c.version:
+		t.Rule("membership", fmt.Sprintf("configuration %d is in force again, for the entry of the newer one is gone: %s (thesis §4.1)", v, members))
 	case members == c.members:
 		t.Rule("membership", fmt.Sprintf("configuration %d notes whose data directory is whose: nobody comes back with another disk unnoticed", v))
 	default:
 		t.Rule("membership", fmt.Sprintf("configuration %d is in force as soon as it is in the log: %s (thesis §4.1)", v, members))
 	}
-	if v > c.version {
-		c.version, c.members = v, members
-	}
+	c.version, c.members = v, members
 }
 
 // tellRole says why a role changed.
@@ -172,7 +172,7 @@ func (c *Core) sent(t *lab.Turn, s host.Send) {
 // leaderAlive is production's reason, seen from outside: this node leads, or heard
 // its leader within the shortest silence.
 func (c *Core) leaderAlive(t *lab.Turn) bool {
-	shortest := c.config(0).WithDefaults().ElectionMin
+	shortest := c.conf.WithDefaults().ElectionMin
 	return c.Leads() || c.soft.Leader != id.None && c.leaderAt.Add(shortest) > t.Now
 }
 
