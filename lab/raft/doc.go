@@ -63,6 +63,18 @@
 //	bounds        too much waits already: refused (DESIGN 18)
 //	halt          two things contradict each other that never may: the node stops
 //
+// # What a recipe can ask for
+//
+//	write, read                    as the workload does; a read is linearizable
+//	stale [NODE]                   a read of that node's own state, however old
+//	deposit N, withdraw N, balance an account that is never overdrawn
+//	transfer [NODE]                the leader hands over
+//	campaign [NODE]                the node stands for election, if it may
+//	add-learner NODE…, add-voter, promote, demote, remove   one change of the membership
+//
+// Nodes that a recipe calls learners or spares are learners, or join later. Its config
+// lines may set heartbeat, election-min, election-max and message-bytes.
+//
 // # What it promises, and what it lacks
 //
 // What a client was told is done stays, whatever crashes, as long as no majority of
