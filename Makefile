@@ -35,6 +35,7 @@ check: ## everything that must be green before a change lands (under 15 minutes 
 	@$(step) "200 simulator seeds" $(MAKE) seeds
 	@$(step) "the same 500 requests to quorate and etcd" $(MAKE) compare REQUESTS=500
 	@$(step) "the lab's hashes, natively and under js/wasm" $(MAKE) labhash
+	@$(step) "docs/LAB-matrix, the lab's protocols under all fault scripts" $(MAKE) matrix-current
 	@$(step) "modules of their own: $(MODULES)" $(MAKE) modules
 	@$(step) "race detector" $(MAKE) race
 	@printf '\nall green\n'
@@ -62,9 +63,17 @@ mission: ## run the tests and list what shows each behaviour of docs/MISSION.md
 	go run ./internal/mission -owner foundation,family
 
 .PHONY: matrix
-matrix: SEEDS ?= 5
-matrix: ## every protocol of the lab under every fault script; writes docs/LAB.md and docs/lab.svg (SEEDS=5)
-	go run ./cmd/quorate lab matrix --seeds $(SEEDS) --markdown docs/LAB.md --svg docs/lab.svg
+matrix: ## every protocol of the lab under every fault script; writes docs/LAB-matrix.md and .svg
+	go run ./cmd/quorate lab matrix --seeds 5 --markdown docs/LAB-matrix.md --svg docs/LAB-matrix.svg
+
+.PHONY: matrix-current
+matrix-current: ## is docs/LAB-matrix what `make matrix` would write now?
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	go build -o "$$dir/quorate" ./cmd/quorate; \
+	time "$$dir/quorate" lab matrix --seeds 5 --markdown "$$dir/LAB-matrix.md" --svg "$$dir/LAB-matrix.svg" >"$$dir/out"; \
+	for f in LAB-matrix.md LAB-matrix.svg; do \
+		diff -u "docs/$$f" "$$dir/$$f" || { echo "docs/$$f is not current: run make matrix, read what changed and commit it"; exit 1; }; \
+	done; echo "docs/LAB-matrix is current"
 
 .PHONY: labhash
 labhash: ## the lab's runs natively and under js/wasm: the same hashes (needs Node.js)

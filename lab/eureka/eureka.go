@@ -70,8 +70,8 @@
 //
 //   - An instance stands on the host of the server that it registered with, and talks
 //     to that one: the host's crash takes both, and both come back. Which instances a
-//     host runs is remembered across power cuts (the file "host", synced): that is the
-//     deployment's disk and not Eureka's, although the lab counts its syncs.
+//     host runs is remembered across power cuts (lab.HostFile, synced): that is the
+//     deployment's disk and not Eureka's, and the lab does not count it.
 //   - Talk on one host is no message. All instances of a host renew in one beat of
 //     30 s; a server pushes that as Eureka's batches do, at most 250 in a message.
 //   - A push that fails is tried again for 30 s by Eureka; ours is sent once. Renewals

@@ -16,7 +16,7 @@ func (m *machine) deployed(name string) (int, bool) {
 // deploy starts an instance on this host.
 func (m *machine) deploy(t *lab.Turn, i instance) {
 	m.runs(i)
-	t.Persist("host", runs{i})
+	t.Persist(lab.HostFile, runs{i})
 }
 
 func (m *machine) runs(i instance) {
@@ -32,7 +32,7 @@ func (m *machine) undeploy(t *lab.Turn, name string) bool {
 	at, found := m.deployed(name)
 	if found {
 		m.host = slices.Delete(m.host, at, at+1)
-		t.Persist("host", stops{name})
+		t.Persist(lab.HostFile, stops{name})
 	}
 	return found
 }
