@@ -94,6 +94,10 @@ func (c *checker) asked(a *attempt) { c.attempts[a.id] = a }
 
 func (c *checker) attempt(id uint64) *attempt { return c.attempts[id] }
 
+// dropped forgets an attempt nobody waits for: what a node says to it is heard by
+// nobody and judged by nobody.
+func (c *checker) dropped(a *attempt) { delete(c.attempts, a.id) }
+
 func (c *checker) ended(o *operation) {
 	switch o.outcome {
 	case answered:
@@ -135,6 +139,12 @@ func (c *checker) truncated(n *node, position int) {
 			c.ops[i].holders--
 		}
 	}
+	c.undecided(n, position)
+}
+
+// undecided lets what stands behind a position be judged again when it is decided.
+func (c *checker) undecided(n *node, position int) {
+	s := c.state(n)
 	s.decided = min(s.decided, position)
 }
 
@@ -166,7 +176,7 @@ func (c *checker) decides(n *node, upTo int) {
 	}
 	before := s.decided
 	s.decided = upTo
-	for p := before + 1; p <= upTo; p++ {
+	for p := before + 1; p <= upTo && n.up(); p++ {
 		if op := n.seen.Log.At(p).Op; op != 0 {
 			c.awaitDecided(n, op)
 		}
@@ -362,6 +372,7 @@ func (c *checker) finish() {
 
 // verdicts ends the trace with what was measured.
 func (c *checker) verdicts() {
+	c.r.world.Because(0)
 	for _, f := range c.m.Fields() {
 		c.r.world.Emit(trace.Event{Kind: trace.Verdict, Fields: []trace.Field{trace.Text("checker", f.Name), trace.Num("final", f.Number)}})
 	}

@@ -30,7 +30,8 @@ type operation struct {
 	began    id.Time
 	acked    int // writes acknowledged when it began: what a read must show
 	tries    int
-	attempts []*attempt // not ended
+	attempts []*attempt // without an answer so far
+	doubt    bool       // an attempt ended without an answer: it may have had its effect
 	timer    *sim.Timer
 }
 
@@ -150,15 +151,18 @@ func (c *client) again(o *operation, to Node) {
 // arrive is called when the request reaches its node.
 func (a *attempt) arrive(n *node, p sim.Packet) {
 	r := a.c.r
+	n.rule = ""
 	if !n.up() {
+		n.emit(trace.Event{Kind: trace.Dropped, Fields: []trace.Field{trace.Num("from", p.From), trace.Num("to", p.To), trace.Text("message", p.Name), trace.Text("why", "nobody there")}})
 		if !n.silent {
 			r.world.After(latencyMax, func() { a.broke() })
 		}
 		return
 	}
-	n.rule = ""
-	n.emit(trace.Event{Kind: trace.Received, Fields: []trace.Field{trace.Num("from", p.From), trace.Text("message", p.Name), trace.Num("operation", a.o.number)}})
-	r.checker.asked(a)
+	r.world.Because(n.emit(trace.Event{Kind: trace.Received, Fields: []trace.Field{trace.Num("from", p.From), trace.Text("message", p.Name), trace.Num("operation", a.o.number)}}))
+	if !a.over {
+		r.checker.asked(a)
+	}
 	n.take(Asked{Request: Request{ID: a.id, Client: a.c.home, Op: a.o.number, Verb: a.o.verb, Args: a.o.args, Try: a.o.tries}})
 }
 
@@ -168,7 +172,8 @@ func (a *attempt) broke() {
 	if a.over || a.o.outcome != pending {
 		return
 	}
-	a.over = true
+	a.close()
+	a.o.doubt = true
 	c := a.c
 	if c.target == a.to {
 		c.target = c.after(a.to)
@@ -187,7 +192,7 @@ func (c *client) broke(n *node) {
 			return
 		}
 		for _, o := range slices.Clone(c.open) {
-			for _, a := range o.attempts {
+			for _, a := range slices.Clone(o.attempts) {
 				if a.to == n.number {
 					a.broke()
 				}
@@ -196,12 +201,21 @@ func (c *client) broke(n *node) {
 	})
 }
 
+// close ends an attempt: its answer came, or nobody waits for it.
+func (a *attempt) close() {
+	a.over = true
+	a.c.r.checker.dropped(a)
+	if i := slices.Index(a.o.attempts, a); i >= 0 {
+		a.o.attempts = slices.Delete(a.o.attempts, i, i+1)
+	}
+}
+
 // answer sends a machine's answer back.
 func (n *node) answer(e *effect) {
 	r := n.r
 	a := r.checker.attempt(e.request.ID)
 	if a == nil {
-		return // answered twice, or given up
+		return // answered twice, or nobody waits for it any more
 	}
 	fields := []trace.Field{trace.Num("client", a.c.home), trace.Num("operation", a.o.number), trace.Text("verb", a.o.verb), trace.Text("outcome", e.answer.String())}
 	if e.text != "" {
@@ -218,7 +232,7 @@ func (n *node) answer(e *effect) {
 // arrive is called when the answer reaches the client.
 func (p reply) arrive() {
 	a, c := p.a, p.a.c
-	a.over = true
+	a.close()
 	if a.o.outcome != pending {
 		return
 	}
@@ -253,19 +267,25 @@ func (p reply) arrive() {
 // the node names.
 func custom(verb string) bool { return verb != "write" && verb != "read" }
 
-// end is the end of an operation for its client.
+// end is the end of an operation for its client. One attempt that was refused does
+// not tell what became of the others.
 func (c *client) end(o *operation, how outcome, text string) {
 	if o.outcome != pending {
 		return
+	}
+	if how == refused && (o.doubt || len(o.attempts) > 0) {
+		how = unknown
 	}
 	o.outcome = how
 	if text != "" {
 		o.said = text
 	}
 	o.timer.Stop()
-	for _, a := range o.attempts {
-		a.over = true
+	for len(o.attempts) > 0 {
+		o.attempts[0].close()
 	}
+	c.r.world.Emit(trace.Event{Node: id.NodeID{Node: c.home}, Kind: trace.Resolved, Fields: []trace.Field{
+		trace.Num("client", c.home), trace.Num("operation", o.number), trace.Text("verb", o.verb), trace.Text("outcome", how.String())}})
 	if i := slices.Index(c.open, o); i >= 0 {
 		c.open = slices.Delete(c.open, i, i+1)
 	}

@@ -160,16 +160,17 @@ func (d *disk) flush() {
 			must(d.file(name).f.Sync())
 		}
 		d.n.r.checker.synced(len(slices.DeleteFunc(slices.Clone(names), func(f string) bool { return f == HostFile })))
-		done := func() {
-			if d.life == life {
+		var done func()
+		done = func() {
+			switch until := d.n.paused; {
+			case d.life != life:
+			case until > w.Now():
+				w.At(until, done) // the kernel is done, the process learns it when it runs again
+			default:
 				d.completed(batch[len(batch)-1].token)
 			}
 		}
-		if until := d.n.paused; until > w.Now() {
-			w.At(until, done) // the kernel is done, the process learns it when it runs again
-		} else {
-			done()
-		}
+		done()
 	})
 }
 
@@ -233,6 +234,15 @@ func (d *disk) crash(lose string) {
 		d.reopen(f)
 		if lost := before - len(f.serials); lost > 0 {
 			d.n.emit(trace.Event{Kind: trace.LostData, Fields: []trace.Field{trace.Text("file", f.name), trace.Num("records", uint64(lost))}})
+		}
+	}
+}
+
+// wiped reports what goes with the disk.
+func (d *disk) wiped() {
+	for _, f := range d.files {
+		if n := len(f.serials); n > 0 {
+			d.n.emit(trace.Event{Kind: trace.LostData, Fields: []trace.Field{trace.Text("file", f.name), trace.Num("records", uint64(n)), trace.Text("why", "wiped")}})
 		}
 	}
 }

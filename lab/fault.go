@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,8 +25,9 @@ func (r *run) begin(f sim.Fault) {
 	}
 	switch f.Kind {
 	case sim.FaultPower:
-		for _, n := range r.nodes {
-			r.crash(n, f)
+		over(f.String(), func() {}) // before the nodes boot, and once
+		for _, number := range slices.Sorted(slices.Values(r.recipe.Nodes())) {
+			r.crash(r.nodes[number-1], f)
 		}
 		return
 	case sim.FaultDrop, sim.FaultDuplicate, sim.FaultReplay, sim.FaultReorder, sim.FaultDelay, sim.FaultClog,
@@ -42,9 +44,8 @@ func (r *run) begin(f sim.Fault) {
 		n.pause(f.End())
 		over(f.String(), func() {})
 	case sim.FaultDrift:
-		n.clock.SetRate(at, f.Number("rate"))
-		n.reclock()
-		over(f.String(), func() { n.clock.SetRate(r.world.Now(), 1_000_000); n.reclock() })
+		n.drift(f.Number("rate"), 0)
+		over(f.String(), func() { n.drift(0, f.Number("rate")) })
 	case sim.FaultFreeze:
 		n.clock.Freeze(at, f.End())
 		n.reclock()
@@ -65,19 +66,39 @@ func (r *run) crash(n *node, f sim.Fault) {
 	}
 	n.kill(lose, f.Word("reset") != "no" && lose == "none")
 	if f.Kind == sim.FaultWipe {
+		n.disk.wiped()
 		given := n.disk.life
 		n.disk = newDisk(n, n.disk.identity+1)
 		n.disk.life = given + 1
 	}
 	r.world.At(f.End(), func() {
 		if n.down--; n.down > 0 {
-			return
+			return // another fault keeps it down
 		}
-		r.world.Emit(trace.Event{Kind: trace.Fault, Fields: []trace.Field{trace.Text("over", f.String())}})
+		if f.Kind != sim.FaultPower {
+			r.world.Emit(trace.Event{Kind: trace.Fault, Fields: []trace.Field{trace.Text("over", f.String())}})
+		}
 		if err := n.boot(); err != nil {
 			r.fail("%v", err)
 		}
 	})
+}
+
+// drift adds a rate to those the node's clock is made to run at, and takes one
+// away. The newest that is left counts; without any the clock runs well.
+func (n *node) drift(begins, ends int64) {
+	if i := slices.Index(n.rates, ends); i >= 0 {
+		n.rates = slices.Delete(n.rates, i, i+1)
+	}
+	if begins > 0 {
+		n.rates = append(n.rates, begins)
+	}
+	rate := int64(1_000_000)
+	if len(n.rates) > 0 {
+		rate = n.rates[len(n.rates)-1]
+	}
+	n.clock.SetRate(n.r.world.Now(), rate)
+	n.reclock()
 }
 
 // reclock is called when the node's clock changed its pace.

@@ -14,6 +14,7 @@ type node struct {
 	r       *run
 	number  Node
 	clock   *sim.Clock
+	rates   []int64     // of its clock, by the drifts in force; the last one counts
 	ahead   id.Duration // the wall clock is before the other one
 	disk    *disk
 	machine Machine // nil: down
@@ -91,8 +92,10 @@ func (n *node) boot() error {
 	n.seen = View{Log: machine.View().Log}
 	files, count := n.disk.open()
 	n.rule = ""
-	n.emit(trace.Event{Kind: trace.Started, Fields: []trace.Field{trace.Num("life", uint64(n.life)), trace.Num("records", uint64(count))}})
+	cause := r.world.Cause()
+	r.world.Because(n.emit(trace.Event{Kind: trace.Started, Fields: []trace.Field{trace.Num("life", uint64(n.life)), trace.Num("records", uint64(count))}}))
 	n.step(Started{Files: files})
+	r.world.Because(cause)
 	return nil
 }
 
@@ -232,7 +235,8 @@ func (r *run) deliver(p sim.Packet) {
 		n.refuse(p.From)
 		return
 	}
-	n.emit(trace.Event{Kind: trace.Received, Fields: []trace.Field{trace.Num("from", p.From), trace.Text("message", p.Name)}})
+	n.rule = ""
+	r.world.Because(n.emit(trace.Event{Kind: trace.Received, Fields: []trace.Field{trace.Num("from", p.From), trace.Text("message", p.Name)}}))
 	n.take(Received{From: p.From, Message: p.Body.(Body)})
 }
 
@@ -253,16 +257,21 @@ func (n *node) refuse(sender Node) {
 // reset tells the node that a peer's process is gone.
 func (n *node) reset(peer Node) {
 	if n.up() {
-		n.emit(trace.Event{Kind: trace.Broke, Fields: []trace.Field{trace.Num("peer", peer)}})
+		n.rule = ""
+		n.r.world.Because(n.emit(trace.Event{Kind: trace.Broke, Fields: []trace.Field{trace.Num("peer", peer)}}))
 		n.take(Reset{Node: peer})
 	}
 }
 
 // kill ends the process. lose says what becomes of what was not synced; with
-// resets its peers and clients see their connections break.
+// resets its peers and clients see their connections break. A node that is down
+// already can still lose its power: then the cache goes too, and the host with it.
 func (n *node) kill(lose string, resets bool) {
-	n.silent = !resets
+	n.silent = n.silent || !resets
 	if !n.up() {
+		if lose != "none" {
+			n.disk.crash(lose)
+		}
 		return
 	}
 	r := n.r
@@ -310,8 +319,12 @@ func (n *node) resume() {
 	in := n.inbox
 	n.inbox = nil
 	life := n.life
-	for _, q := range in {
+	for i, q := range in {
 		if n.life != life || !n.up() {
+			return
+		}
+		if n.paused > n.r.world.Now() { // what was queued set off another pause
+			n.inbox = append(slices.Clone(in[i:]), n.inbox...)
 			return
 		}
 		n.r.world.Because(q.cause)
@@ -322,7 +335,9 @@ func (n *node) resume() {
 	}
 }
 
-// look compares what the node believes with what it believed, and reports it.
+// look compares what the node believes with what it believed, and reports it. A
+// triggered fault may end the node's life at any line of the report: what it did
+// not get to say is not counted, since died has been told already.
 func (n *node) look() {
 	v := n.machine.View()
 	if v.Log != n.seen.Log || v.Log == nil {
@@ -337,7 +352,7 @@ func (n *node) look() {
 			trace.Text("role", v.Role), trace.Num("epoch", v.Epoch), trace.Num("leader", v.Leader), trace.Num("leads", bit(v.Leads))}, n.machine.Details()...)})
 	}
 	n.lookAtLog(v.Log)
-	if changed {
+	if changed && n.up() {
 		n.r.checker.believes(n, old, v)
 	}
 }
@@ -357,17 +372,18 @@ func (n *node) lookAtLog(l *Log) {
 			n.emit(trace.Event{Kind: trace.Truncated, Fields: []trace.Field{trace.Num("from", uint64(l.lowest+1)), trace.Num("last", uint64(l.looked))}})
 			c.truncated(n, l.lowest)
 		}
-		for p := l.lowest + 1; p <= l.Len(); p++ {
+		for p := l.lowest + 1; p <= l.Len() && n.up(); p++ {
 			n.lookAtEntry(p, l.At(p))
 		}
 	}
 	for _, p := range l.filled {
-		if p <= l.Len() && (l.lowest < 0 || p <= l.lowest) {
+		if p <= l.Len() && (l.lowest < 0 || p <= l.lowest) && n.up() {
+			c.undecided(n, p-1)
 			n.lookAtEntry(p, l.At(p))
 		}
 	}
 	l.filled, l.lowest, l.looked = nil, -1, l.Len()
-	if d := l.Decided(); d > c.decidedBy(n) {
+	if d := l.Decided(); d > c.decidedBy(n) && n.up() {
 		n.emit(trace.Event{Kind: trace.Committed, Fields: []trace.Field{trace.Num("index", uint64(d))}})
 		c.decides(n, d)
 	}

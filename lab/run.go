@@ -57,11 +57,15 @@ type NodeState struct {
 	Ops     []uint64 // in the order of the log; 0 where there is no operation
 }
 
-// Bounds of a run: time by the recipe, handlers by eventsMax, memory by both.
+// Bounds of a run: time by the recipe, handlers by eventsMax, memory by both and by
+// operationsMax: every node keeps what every operation left in its log.
 const (
 	latencyMin = 500 * id.Microsecond
 	latencyMax = 2 * id.Millisecond
 	eventsMax  = 20_000_000
+	// operationsMax is refused before a run begins; a script of the matrix has some
+	// ten thousand.
+	operationsMax = 100_000
 	// keyframes is how often every node's beliefs are recorded in full.
 	keyframes = 10 * id.Second
 )
@@ -112,7 +116,15 @@ func readSettings(r *sim.Recipe) (settings, error) {
 	if x.clients > len(r.Voters) {
 		x.clients = len(r.Voters)
 	}
-	return x, w.Err()
+	if err := w.Err(); err != nil {
+		return x, err
+	}
+	began := int64(x.clients)*(max(0, int64(r.Length)-int64(x.from))/int64(x.every)+1) + int64(len(r.Acts))
+	if began > operationsMax {
+		return x, &sim.Error{Line: r.LineOfSetting("workload", "every"), What: fmt.Sprintf("%d clients that begin an operation every %s for %s are %d operations; a run has at most %d",
+			x.clients, sim.FormatDuration(x.every), sim.FormatDuration(r.Length), began, operationsMax)}
+	}
+	return x, nil
 }
 
 // Run runs a recipe with a protocol. An error is the recipe's (it asks for what
@@ -189,7 +201,8 @@ func (r *run) guarded() (err error) {
 	}
 	for r.err == nil && r.world.Step(id.Time(r.recipe.Length)) {
 		if r.world.Events() > eventsMax {
-			return fmt.Errorf("%s, seed %d: more than %d events by %s: the run is stopped", r.Protocol.Name, r.recipe.Seed, eventsMax, sim.FormatDuration(id.Duration(r.world.Now())))
+			return fmt.Errorf("%s, seed %d: more than %d steps by %d s of the run's %s, so it is stopped: make it shorter, or let the clients ask less often",
+				r.Protocol.Name, r.recipe.Seed, eventsMax, int64(r.world.Now())/int64(id.Second), sim.FormatDuration(r.recipe.Length))
 		}
 	}
 	if r.err == nil {
@@ -269,12 +282,14 @@ func (r *run) clientOf(n Node) *client {
 // keyframe records what every living node believes, so that a reader can begin in
 // the middle of a trace.
 func (r *run) keyframe() {
+	r.world.After(keyframes, r.keyframe)
+	r.world.Because(0) // time alone
 	for _, n := range r.nodes {
 		if n.machine != nil {
+			n.rule = ""
 			n.emit(trace.Event{Kind: trace.Belief, Fields: n.belief()})
 		}
 	}
-	r.world.After(keyframes, r.keyframe)
 }
 
 // result sums the run up.

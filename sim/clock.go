@@ -41,7 +41,8 @@ func (c *Clock) When(now, local id.Time) id.Time {
 	}
 	start := max(c.base, c.frozen)
 	ahead := int64(local - c.local)
-	return start + id.Time((ahead*perMillion+c.rate-1)/c.rate)
+	// ⌈ahead · perMillion / rate⌉, without a product that overflows.
+	return start + id.Time(ahead/c.rate*perMillion+(ahead%c.rate*perMillion+c.rate-1)/c.rate)
 }
 
 // SetRate makes the clock run at rate per million from now on.

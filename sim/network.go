@@ -73,8 +73,12 @@ func (n *Network) Linked(from, to uint64) bool {
 	return true
 }
 
-// blocks tells whether a fault lets nothing pass on a link at a moment.
+// blocks tells whether a fault lets nothing pass on a link at a moment. What a node
+// sends to itself, or to the client beside it, needs no cable.
 func (f *netFault) blocks(now id.Time, from, to uint64) bool {
+	if from == to {
+		return false
+	}
 	switch f.Kind {
 	case FaultCut, FaultSplit, FaultIsolate:
 		return f.Target.Matches(from, to)
@@ -166,9 +170,10 @@ func (n *Network) arrive(l *link, p Packet, at id.Time) {
 	})
 }
 
+// lose records a loss. Its cause is the sending, where the packet names it.
 func (n *Network) lose(p Packet, why string) {
 	n.Lost++
-	n.world.Emit(trace.Event{Node: id.NodeID{Node: p.To}, Kind: trace.Dropped, Fields: []trace.Field{
+	n.world.emitFrom(p.Cause, trace.Event{Node: id.NodeID{Node: p.To}, Kind: trace.Dropped, Fields: []trace.Field{
 		trace.Num("from", p.From), trace.Num("to", p.To), trace.Text("message", p.Name), trace.Text("why", why)}})
 }
 

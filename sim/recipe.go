@@ -82,6 +82,9 @@ func (r Recipe) Tell(word, language string) string {
 // (expect, then, do, broken, break; or "protocol" with 0); 0 if there was no text.
 func (r Recipe) LineOf(kind string, i int) int { return r.lines[fmt.Sprintf("%s %d", kind, i)] }
 
+// LineOfSetting says where a config or workload line stood; 0 if there is none.
+func (r Recipe) LineOfSetting(block, name string) int { return r.lines[block+" "+name] }
+
 // Fork says that a run goes as before until an event was recorded, and that then
 // these faults come too (their times count from that event).
 type Fork struct {

@@ -136,6 +136,18 @@ func (w *World) Emit(e trace.Event) uint64 {
 	return w.sequence
 }
 
+// emitFrom records an event with a cause of its own, unless that is 0; what the
+// handler records else keeps its cause.
+func (w *World) emitFrom(cause uint64, e trace.Event) uint64 {
+	if cause == 0 {
+		return w.Emit(e)
+	}
+	before, first := w.cause, w.first
+	w.Because(cause)
+	defer func() { w.cause, w.first = before, first }()
+	return w.Emit(e)
+}
+
 // Because makes event s the cause of what the running handler records from here
 // on.
 func (w *World) Because(s uint64) { w.cause, w.first = s, false }
