@@ -19,7 +19,12 @@ type Config struct {
 	Heartbeat   id.Duration // between a leader's heartbeats. 30 ms; too long and followers campaign
 	ElectionMin id.Duration // shortest silence before an election. 150 ms; at least 5 × Heartbeat
 	ElectionMax id.Duration // longest. 300 ms; at least 1.5 × ElectionMin or split votes repeat
-	DiskStall   id.Duration // a leader whose oldest write is not durable after this loses the office. 2 s
+	// QuorumWindow is how long a leader stays in office without hearing a majority.
+	// 2 × ElectionMax; at least 2 × Heartbeat. Shorter gives an office up that others
+	// would not yet have missed, longer keeps clients waiting for a leader that can
+	// decide nothing. Safe at any value.
+	QuorumWindow id.Duration
+	DiskStall    id.Duration // a leader whose oldest write is not durable after this loses the office. 2 s
 
 	MessageBytes     int // entries in one Append. 1 MiB
 	WindowEntries    int // unacknowledged entries per follower. 4096
@@ -54,6 +59,7 @@ func (c Config) WithDefaults() Config {
 	def(&c.Heartbeat, 30*id.Millisecond)
 	def(&c.ElectionMin, 150*id.Millisecond)
 	def(&c.ElectionMax, 300*id.Millisecond)
+	def(&c.QuorumWindow, 2*c.ElectionMax)
 	def(&c.DiskStall, 2*id.Second)
 	num(&c.MessageBytes, 1<<20)
 	num(&c.WindowEntries, 4096)
@@ -80,6 +86,9 @@ func (c Config) Validate() error {
 	}
 	if c.ElectionMax < c.ElectionMin+c.ElectionMin/2 {
 		return fmt.Errorf("raft: longest election timeout (%d ms) must be at least 1.5 × the shortest (%d ms), or split votes repeat", c.ElectionMax/id.Millisecond, c.ElectionMin/id.Millisecond)
+	}
+	if c.QuorumWindow < 2*c.Heartbeat {
+		return fmt.Errorf("raft: QuorumWindow (%d ms) must be at least 2 heartbeats (%d ms each), or a leader gives up before anybody could answer", c.QuorumWindow/id.Millisecond, c.Heartbeat/id.Millisecond)
 	}
 	if c.DiskStall < c.ElectionMax {
 		return fmt.Errorf("raft: DiskStall (%d ms) must be at least the longest election timeout (%d ms)", c.DiskStall/id.Millisecond, c.ElectionMax/id.Millisecond)

@@ -72,7 +72,7 @@ func (n *Node) Deadline() id.Time {
 }
 
 // window is how long a leader stays in office without hearing a majority.
-func (n *Node) window() id.Duration { return 2 * n.cfg.ElectionMax }
+func (n *Node) window() id.Duration { return n.cfg.QuorumWindow }
 
 // resetElection draws a new election timeout (Raft §5.2).
 func (n *Node) resetElection() {

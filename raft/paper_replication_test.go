@@ -436,6 +436,7 @@ func TestTimingIsValidatedM9M10(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"5 heartbeats":       func(c *Config) { c.ElectionMin = 4 * c.Heartbeat },
 		"1.5 × the shortest": func(c *Config) { c.ElectionMax = c.ElectionMin },
+		"QuorumWindow":       func(c *Config) { c.QuorumWindow = c.Heartbeat },
 		"DiskStall":          func(c *Config) { c.DiskStall = c.ElectionMin },
 		"Group is 0":         func(c *Config) { c.Group = 0 },
 		"Self is empty":      func(c *Config) { c.Self = id.None },

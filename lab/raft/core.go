@@ -66,8 +66,8 @@ type Options struct {
 	Campaign bool        // stand for election at the start, in the node's first life
 
 	// As in production's raft.Config; zero: its defaults.
-	Heartbeat, ElectionMin, ElectionMax, DiskStall id.Duration
-	MessageBytes                                   int
+	Heartbeat, ElectionMin, ElectionMax, QuorumWindow, DiskStall id.Duration
+	MessageBytes                                                 int
 
 	Broken []faults.Switch // internal/faults' and this package's own
 }
@@ -132,7 +132,7 @@ func (c *Core) config(seed uint64) production.Config {
 	if o.DiskStall == 0 && o.ElectionMax > 2*id.Second {
 		o.DiskStall = o.ElectionMax // as the library does: it may not be shorter
 	}
-	return production.Config{Seed: seed, Heartbeat: o.Heartbeat, ElectionMin: o.ElectionMin, ElectionMax: o.ElectionMax, DiskStall: o.DiskStall, MessageBytes: o.MessageBytes}
+	return production.Config{Seed: seed, Heartbeat: o.Heartbeat, ElectionMin: o.ElectionMin, ElectionMax: o.ElectionMax, QuorumWindow: o.QuorumWindow, DiskStall: o.DiskStall, MessageBytes: o.MessageBytes}
 }
 
 func (c *Core) broken(s faults.Switch) bool { return slices.Contains(c.o.Broken, s) }

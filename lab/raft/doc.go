@@ -27,9 +27,9 @@
 // # Presets
 //
 //	raft         30 ms heartbeats, elections after 150 to 300 ms of silence; T = 0.3 s
-//	raft/consul  Consul's timing on our Raft: 500 ms, 5 to 10 s; T = 10 s. Consul ends
-//	             the office of a leader without a majority after 2.5 s; with us that
-//	             window is twice the longest silence, 20 s, and no setting of its own
+//	raft/consul  Consul's timing on our Raft: 500 ms, 5 to 10 s; T = 10 s. A leader
+//	             without a majority gives its office up after 2.5 s; ours after twice
+//	             the longest silence
 //
 // # The rules, as a run names them
 //

@@ -16,15 +16,16 @@ const (
 
 // Protocols are our Raft with its own timing, and with Consul's.
 func Protocols() []lab.Protocol {
-	ours := preset("raft", "quorate's Raft", "quorate 的 Raft", timing{30 * millisecond, silenceShort, 2 * silenceShort})
+	ours := preset("raft", "quorate's Raft", "quorate 的 Raft", timing{30 * millisecond, silenceShort, 2 * silenceShort, 0})
 	ours.About = "The voter whose log is as new as a majority's is elected by that majority for a numbered term; what a majority of disks holds of its term is decided, and never lost."
-	consul := preset("raft/consul", "quorate's Raft with Consul's timing", "quorate 的 Raft，采用 Consul 的时间参数", timing{500 * millisecond, 5 * id.Second, 10 * id.Second})
-	consul.About = "The same, tuned as Consul is: a leader is missed only after 5 to 10 s."
+	consul := preset("raft/consul", "quorate's Raft with Consul's timing", "quorate 的 Raft，采用 Consul 的时间参数", timing{500 * millisecond, 5 * id.Second, 10 * id.Second, 2500 * millisecond})
+	consul.About = "The same, tuned as Consul is: a leader is missed only after 5 to 10 s, and one without a majority gives up after 2.5."
 	return []lab.Protocol{ours, consul}
 }
 
-// timing is a preset's.
-type timing struct{ heartbeat, shortest, longest id.Duration }
+// timing is a preset's. window is how long a leader stays without a majority; 0:
+// twice the longest silence.
+type timing struct{ heartbeat, shortest, longest, window id.Duration }
 
 func preset(name, title, chinese string, d timing) lab.Protocol {
 	return lab.Protocol{
@@ -39,9 +40,10 @@ func newMachine(c lab.Config, d timing) *machine {
 	s := c.Settings
 	o := Options{
 		Members: c.Voters, Learners: c.Learners, Campaign: c.Ranks[0] == c.Self,
-		Heartbeat:   s.Duration("heartbeat", d.heartbeat, millisecond, 2*id.Second),
-		ElectionMin: s.Duration("election-min", d.shortest, 5*millisecond, 10*id.Second),
-		ElectionMax: s.Duration("election-max", d.longest, 8*millisecond, 20*id.Second),
+		Heartbeat:    s.Duration("heartbeat", d.heartbeat, millisecond, 2*id.Second),
+		ElectionMin:  s.Duration("election-min", d.shortest, 5*millisecond, 10*id.Second),
+		ElectionMax:  s.Duration("election-max", d.longest, 8*millisecond, 20*id.Second),
+		QuorumWindow: d.window,
 		// 1: one entry a message, for stories that stop between two entries.
 		MessageBytes: int(s.Int("message-bytes", 1<<20, 1, 1<<24)),
 		Broken:       c.BrokenRules(),
