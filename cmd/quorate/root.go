@@ -8,7 +8,8 @@ import (
 )
 
 const rootLong = `quorate is a replicated key-value store that etcd's clients use unchanged, the
-Raft library it is built on, and the simulator that tests both.
+Raft library it is built on, the simulator that tests both, and a lab in which other
+protocols that elect a leader run beside it.
 
 Three members on this machine, in one command:
 
@@ -17,7 +18,11 @@ Three members on this machine, in one command:
 and, from another terminal:
 
   quorate ctl put greeting hello
-  quorate ctl get greeting`
+  quorate ctl get greeting
+
+Why does a leader need a majority? The lab tells it as a story:
+
+  quorate lab run majority`
 
 // newRoot is the tree of commands. ctl is listed for its help; run hands it
 // over before cobra sees it, because it brings a command tree of its own.
