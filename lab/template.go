@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,8 +26,11 @@ import (
 // plain recipe, which sim.Parse reads. The control (break, then) is left out if the
 // template is another protocol's: its rules are not this one's.
 func Template(text string, p Protocol) (sim.Recipe, error) {
+	if len(text) > templateBytesMax {
+		return sim.Recipe{}, &sim.Error{What: fmt.Sprintf("%d bytes; a recipe has at most %d", len(text), templateBytesMax)}
+	}
 	lines := strings.Split(text, "\n")
-	own := ""
+	own, last := "", len(lines)
 	for i, line := range lines {
 		if words := strings.Fields(line); len(words) == 2 && words[0] == "protocol" {
 			own = words[1]
@@ -41,6 +45,9 @@ func Template(text string, p Protocol) (sim.Recipe, error) {
 		lines = append(lines, "protocol "+p.Name) // behind the end: no line moves
 	}
 	r, err := sim.Parse(strings.Join(lines, "\n"))
+	if e := (*sim.Error)(nil); errors.As(err, &e) {
+		e.Line = min(e.Line, last) // an empty text is wrong where it ends
+	}
 	if err != nil {
 		return r, err
 	}
@@ -54,6 +61,9 @@ func Template(text string, p Protocol) (sim.Recipe, error) {
 	return r, nil
 }
 
+// templateBytesMax bounds a template; what it comes to is bounded by sim.Parse.
+const templateBytesMax = 256 << 10
+
 // ranks are the protocol's voters by rank, r1 first; 0 where a rank is nobody's.
 func ranks(p Protocol) []Node {
 	if p.Ranks != nil {
@@ -61,6 +71,10 @@ func ranks(p Protocol) []Node {
 	}
 	return []Node{5, 4, 3, 2, 1}
 }
+
+// ranksMax is how many ranks a template may speak of, whether or not a protocol has
+// somebody for each.
+const ranksMax = 5
 
 // RankOf is a node's rank, 1 for who leads at the start; 0: it has none.
 func (p Protocol) RankOf(n Node) int { return slices.Index(ranks(p), n) + 1 }
@@ -93,7 +107,9 @@ func (p Protocol) resolve(line string) (string, error) {
 		return line, nil
 	case "expect", "then":
 		for i := 1; i < len(words); i++ {
-			words[i] = p.name(words[i])
+			if words[i] = p.name(words[i]); words[i] == "" {
+				return "# " + line, nil // it speaks of a rank that this protocol has nobody for
+			}
 			if isSpan(words[i]) {
 				if d, err := p.span(words[i]); err == nil {
 					words[i] = sim.FormatDuration(d)
@@ -146,22 +162,32 @@ func (p Protocol) resolve(line string) (string, error) {
 
 // inProse resolves {r1}, {T} and so on within a text for people.
 func (p Protocol) inProse(text string) string {
-	before, rest, opened := strings.Cut(text, "{")
-	word, after, closed := strings.Cut(rest, "}")
-	if !opened || !closed {
-		return text
+	var b strings.Builder
+	for {
+		before, rest, opened := strings.Cut(text, "{")
+		word, after, closed := strings.Cut(rest, "}")
+		if !opened || !closed {
+			b.WriteString(text)
+			return b.String()
+		}
+		resolved := p.name(word)
+		if d, err := p.span(word); err == nil && strings.Contains(word, "T") {
+			resolved = sim.FormatDuration(d)
+		}
+		b.WriteString(before)
+		b.WriteString(resolved)
+		text = after
 	}
-	resolved := p.name(word)
-	if d, err := p.span(word); err == nil && strings.Contains(word, "T") {
-		resolved = sim.FormatDuration(d)
-	}
-	return before + resolved + p.inProse(after)
 }
 
 // isSpan tells a span in terms of T from other words.
 func isSpan(word string) bool {
 	return strings.Contains(word, "T") && strings.Trim(word, "0123456789Tsmun/|+") == "" && strings.ContainsAny(word[:1], "0123456789T")
 }
+
+// spanMax is more than any line of a recipe may ask for; sums stay far from where
+// they would overflow.
+const spanMax = 100_000 * id.Second
 
 // span reads a sum of alternatives.
 func (p Protocol) span(text string) (id.Duration, error) {
@@ -175,7 +201,9 @@ func (p Protocol) span(text string) (id.Duration, error) {
 			}
 			most = max(most, d)
 		}
-		sum += most
+		if sum += most; sum > spanMax {
+			return 0, fmt.Errorf("%q is longer than %s", text, sim.FormatDuration(spanMax))
+		}
 	}
 	return sum, nil
 }
@@ -259,7 +287,7 @@ func (p Protocol) name(word string) string {
 			helpers = append(helpers, voters[len(voters)-1]+Node(i)+1)
 		}
 		return text(helpers)
-	case len(word) == 2 && word[0] == 'r' && word[1] >= '1' && word[1] <= '9':
+	case len(word) == 2 && word[0] == 'r' && word[1] >= '1' && int(word[1]-'0') <= max(ranksMax, len(list)):
 		if i := int(word[1] - '1'); i < len(list) && list[i] != 0 {
 			return text(list[i : i+1])
 		}
