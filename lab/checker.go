@@ -15,8 +15,8 @@ type Measures struct {
 	LostWorst  int // C3: the most that were absent when a leader began to acknowledge
 	Divergent  int // C4: positions at which two nodes had decided different operations
 	Stale      int // C5: reads without a write that was acknowledged before they began, although some node held it
-	Twice      int // operations that took effect twice in one log
-	Changes    int // C7: the leader is another node than the one before
+	Twice      int // operations that took effect twice in one log that counts at the end
+	Changes    int // C7: a node begins to lead, and the last one that began was another
 
 	Recovery id.Duration // C6: from the first fault to the first acknowledgement of a leader that came after it; 0: none came
 	Gap      id.Duration // the longest without an acknowledged write
@@ -318,19 +318,32 @@ func (c *checker) leader() *node {
 	return best
 }
 
-// final is the log that counts at the end: the leader's, or without one the
-// longest decided of a living node. nil: nobody lives.
-func (c *checker) final() *Log {
+// final are the logs that count at the end: the leader's, or without one those of
+// all living nodes, the longest decided first.
+func (c *checker) final() []*Log {
 	if n := c.leader(); n != nil && !c.r.Protocol.Leaderless {
-		return n.seen.Log
+		return []*Log{n.seen.Log}
 	}
-	var best *Log
+	var list []*Log
 	for _, n := range c.r.nodes {
-		if n.up() && (best == nil || n.seen.Log.Decided() > best.Decided()) {
-			best = n.seen.Log
+		if n.up() {
+			list = append(list, n.seen.Log)
 		}
 	}
-	return best
+	slices.SortStableFunc(list, func(a, b *Log) int { return b.Decided() - a.Decided() })
+	return list
+}
+
+// effects tells how often an operation took effect in a log, and where first.
+func effects(l *Log, op uint64) (times, position int) {
+	for p := 1; p <= l.Decided(); p++ {
+		if e := l.At(p); e.Op == op && e.Kind == "" {
+			if times++; times == 1 {
+				position = p
+			}
+		}
+	}
+	return times, position
 }
 
 // finish judges the end (C3, operations applied twice).
@@ -357,11 +370,13 @@ func (c *checker) finish() {
 		}
 	}
 	c.m.LostWorst = max(c.m.LostWorst, c.m.Lost)
-	if l := c.final(); l != nil {
+	twice := make([]bool, len(c.ops))
+	for _, l := range c.final() {
 		times := make([]int, len(c.ops))
 		for p := 1; p <= l.Decided(); p++ {
 			if e := l.At(p); e.Op != 0 && e.Op <= uint64(len(times)) && e.Kind == "" {
-				if times[e.Op-1]++; times[e.Op-1] == 2 {
+				if times[e.Op-1]++; times[e.Op-1] == 2 && !twice[e.Op-1] {
+					twice[e.Op-1] = true
 					c.m.Twice++
 				}
 			}

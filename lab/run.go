@@ -41,8 +41,8 @@ type ActResult struct {
 	Outcome  string // answered, refused, unknown, pending
 	Said     string // the text of the answer, or why it was refused
 	Kept     bool   // in the final log: the leader's, or without one some living node's
-	Times    int    // how often it took effect in that log
-	Position int    // where; 0: nowhere
+	Times    int    // how often it took effect in that log; of several, the most
+	Position int    // where first; 0: nowhere
 }
 
 // NodeState is a node at the end.
@@ -317,12 +317,10 @@ func (r *run) result() Result {
 		a := ActResult{Op: o.number, Outcome: o.outcome.String(), Said: o.said}
 		if o.number == 0 {
 			a.Outcome = pending.String()
-		} else if final != nil {
-			for p := 1; p <= final.Decided(); p++ {
-				if e := final.At(p); e.Op == o.number && e.Kind == "" {
-					a.Kept, a.Position = true, p
-					a.Times++
-				}
+		}
+		for _, l := range final {
+			if times, at := effects(l, o.number); o.number != 0 && times > a.Times {
+				a.Kept, a.Times, a.Position = true, times, at
 			}
 		}
 		out.Acts = append(out.Acts, a)
