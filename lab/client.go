@@ -221,6 +221,12 @@ func (n *node) answer(e *effect) {
 	if e.text != "" {
 		fields = append(fields, trace.Text("why", e.text))
 	}
+	if e.answer == refused && e.to != 0 {
+		fields = append(fields, trace.Num("ask", e.to))
+	}
+	if e.answer == answered && a.o.verb == "read" {
+		fields = append(fields, trace.Num("entries", uint64(e.prefix)))
+	}
 	sent := n.emit(trace.Event{Kind: trace.Answered, Fields: fields})
 	r.checker.answers(n, a, e)
 	r.net.Send(sim.Packet{From: n.number, To: a.c.home, Name: "Answer", Cause: sent, Body: reply{a, e.answer, e.to, e.text}})

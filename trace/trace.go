@@ -52,33 +52,34 @@ const (
 	SnapshotState Kind = "snapshot"  // index, term, what (send, install, refuse)
 )
 
-// Kinds of the lab, whose nodes report what changed in their view.
+// Kinds of the lab, whose nodes report what changed in their view. There RoleChanged,
+// Started and some others carry other fields than raft's: docs/format/trace.md.
 const (
 	Fired     Kind = "rule"     // what: a rule fired, by its name in Rule
-	Belief    Kind = "state"    // role, epoch, leader, log, decided, and what the protocol shows besides
-	Held      Kind = "append"   // index, operation, epoch: a position of the log is held
-	Requested Kind = "request"  // client, operation, verb, try, to
-	Answered  Kind = "answer"   // client, operation, outcome, why
-	Written   Kind = "write"    // file, record, bytes: in the cache of the operating system
-	LostData  Kind = "unsynced" // file, records: what a crash took
+	Belief    Kind = "state"    // role, epoch, leader, leads, log, decided, and what the protocol shows besides
+	Held      Kind = "append"   // index, operation, epoch, kind: a position of the log is held
+	Requested Kind = "request"  // client, operation, verb, try: a client asks the event's node
+	Answered  Kind = "answer"   // client, operation, verb, outcome, why, ask, entries: the node answers
+	Written   Kind = "write"    // file, record, bytes, what it carries: in the cache of the operating system
+	LostData  Kind = "unsynced" // file, records, why: what a crash took
 	Broke     Kind = "reset"    // peer: a connection broke
 	Noted     Kind = "note"     // what, and particulars
 )
 
 // Kinds that hosts, disks and worlds emit.
 const (
-	Persisting Kind = "persist"  // token, records, bytes
+	Persisting Kind = "persist"  // token, records, bytes; in the lab token, file
 	Durable    Kind = "durable"  // token
 	Applied    Kind = "applied"  // index
-	Resolved   Kind = "resolved" // client, outcome, index
+	Resolved   Kind = "resolved" // client, outcome, index; in the lab client, operation, verb, outcome
 	Sent       Kind = "send"     // to, message, what it carries
 	Received   Kind = "receive"  // from, message
 	Dropped    Kind = "drop"     // from, to, message, why
 	Crashed    Kind = "crash"    // how
-	Started    Kind = "start"    // applied, last, term
+	Started    Kind = "start"    // applied, last, term; in the lab life, records
 	Halted     Kind = "halt"     // reason
-	Fault      Kind = "fault"    // what, on whom
-	Caption    Kind = "caption"  // text: what a story tells here
-	Verdict    Kind = "verdict"  // checker, outcome
+	Fault      Kind = "fault"    // what; in the lab over or void instead, when it ends or falls on nobody
+	Caption    Kind = "caption"  // text, language: what a story tells here
+	Verdict    Kind = "verdict"  // checker, and its particulars
 	Mark       Kind = "mark"     // name: a rare branch was reached
 )
