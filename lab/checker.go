@@ -13,7 +13,7 @@ type Measures struct {
 	TwoLeaders int // C2: acknowledgements by one leader while another acknowledged
 	Lost       int // C3: acknowledged writes that are absent at the end
 	LostWorst  int // C3: the most that were absent when a leader began to acknowledge
-	Divergent  int // C4: positions at which two nodes had decided different operations
+	Divergent  int // C4: positions at which two nodes that lived then had decided different operations
 	Stale      int // C5: reads without a write that was acknowledged before they began, although some node held it
 	Twice      int // operations that took effect twice in one log that counts at the end
 	Changes    int // C7: a node begins to lead, and the last one that began was another
@@ -318,8 +318,8 @@ func (c *checker) leader() *node {
 	return best
 }
 
-// final are the logs that count at the end: the leader's, or without one those of
-// all living nodes, the longest decided first.
+// final are the logs that count at the end: the leader's; without one that of the
+// living node which decided most; where nobody ever leads, those of all living nodes.
 func (c *checker) final() []*Log {
 	if n := c.leader(); n != nil && !c.r.Protocol.Leaderless {
 		return []*Log{n.seen.Log}
@@ -331,6 +331,9 @@ func (c *checker) final() []*Log {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *Log) int { return b.Decided() - a.Decided() })
+	if len(list) > 1 && !c.r.Protocol.Leaderless {
+		list = list[:1]
+	}
 	return list
 }
 

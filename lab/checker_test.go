@@ -146,7 +146,7 @@ func TestCheckersOnSituationsMadeByHand(t *testing.T) {
 		{"an acknowledged write that the leader took back", puppetProtocol(), "do 1s n1 lead 1\ndo 2s n1 write\ndo 3s n1 cut 0\n", "lost = 1"},
 		{"of two leaders the one with the newer epoch counts", puppetProtocol(),
 			"do 1s n2 lead 2\ndo 2s n1 lead 1\ndo 3s n1 write\n", "lost = 1; leader = n2; kept3 = no"},
-		{"without a leader a write is kept where any living node has it", leaderless,
+		{"where nobody leads a write is kept if any living node has it", leaderless,
 			"do 1s n1 write\ndo 2s n2 write\ndo 3s n2 write\n", "lost = 0; kept1 = yes; kept2 = yes; at3 = 2"},
 		{"a leader that is down counts for nothing", puppetProtocol(),
 			"do 1s n1 lead 1\ndo 2s n1 write\nfault 3s 60s crash n1 lose=none\n", "leader = none; lost = 1; role n1 = down"},

@@ -40,7 +40,7 @@ type ActResult struct {
 	Op       uint64
 	Outcome  string // answered, refused, unknown, pending
 	Said     string // the text of the answer, or why it was refused
-	Kept     bool   // in the final log: the leader's, or without one some living node's
+	Kept     bool   // in the decided part of a log that counts at the end, see final
 	Times    int    // how often it took effect in that log; of several, the most
 	Position int    // where first; 0: nowhere
 }

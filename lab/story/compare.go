@@ -41,9 +41,14 @@ type Watch struct {
 	recipe sim.Recipe
 	slices []moment
 	leads  []uint64 // now, sorted
-	told   []line   // elections, crashes, truncations, what checkers saw
-	rule   map[uint64]string
+	told   []line   // faults, crashes, elections, rules, truncations
+	faults []id.Time
+	fired  map[string]int
 }
+
+// routine is how often a rule may fire in a run before it counts as what the
+// protocol does all day: it then explains no parting, and is told no more.
+const routine = 300
 
 type moment struct {
 	leads []uint64 // at its end
@@ -53,10 +58,13 @@ type moment struct {
 type line struct {
 	at   id.Time
 	text string
+	node uint64 // whose; 0: the text says
+	lead bool   // a leader comes or goes
+	rule string
 }
 
 // NewWatch returns a watch for a run.
-func NewWatch(r sim.Recipe) *Watch { return &Watch{recipe: r, rule: map[uint64]string{}} }
+func NewWatch(r sim.Recipe) *Watch { return &Watch{recipe: r, fired: map[string]int{}} }
 
 // Record takes one event.
 func (w *Watch) Record(e trace.Event) {
@@ -66,11 +74,7 @@ func (w *Watch) Record(e trace.Event) {
 	}
 	n := e.Node.Node
 	say := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		if e.Rule != "" {
-			text += "  [" + e.Rule + "]"
-		}
-		w.told = append(w.told, line{e.Time, text})
+		w.told = append(w.told, line{at: e.Time, text: fmt.Sprintf(format, args...), rule: e.Rule})
 	}
 	switch e.Kind {
 	case trace.RoleChanged:
@@ -79,9 +83,11 @@ func (w *Watch) Record(e trace.Event) {
 			w.leads = append(w.leads, n)
 			slices.Sort(w.leads)
 			say("n%d leads (%s)", n, field(e, "role").Text)
+			w.told[len(w.told)-1].lead = true
 		} else if !leads && i >= 0 {
 			w.leads = slices.Delete(w.leads, i, i+1)
 			say("n%d no longer leads (%s)", n, field(e, "role").Text)
+			w.told[len(w.told)-1].lead = true
 		}
 	case trace.Crashed:
 		if i := slices.Index(w.leads, n); i >= 0 {
@@ -89,12 +95,18 @@ func (w *Watch) Record(e trace.Event) {
 		}
 		say("n%d is down", n)
 	case trace.Fired:
-		say("n%d: %s", n, field(e, "what").Text)
+		if w.fired[e.Rule]++; w.fired[e.Rule] <= routine {
+			w.told = append(w.told, line{at: e.Time, node: n, text: field(e, "what").Text, rule: e.Rule})
+		}
 	case trace.Truncated:
 		say("n%d takes back positions %d to %d", n, field(e, "from").Number, field(e, "last").Number)
 	case trace.Fault:
 		if what := field(e, "what").Text; what != "" {
 			say("⚡ %s", faultText(what, false))
+			w.faults = append(w.faults, e.Time)
+		} else if what := field(e, "over").Text; what != "" {
+			say("⚡ %s", faultText(what, true))
+			w.faults = append(w.faults, e.Time)
 		}
 	case trace.Answered:
 		if field(e, "outcome").Text == "answered" && field(e, "verb").Text == "write" {
@@ -141,12 +153,12 @@ func Compare(a, b Side) string {
 	if !ok {
 		out.WriteString("\nThey never part: at every moment the same ranks led and acknowledged writes.\n")
 	} else {
-		fmt.Fprintf(&out, "\nThey part at %s.\n", strings.TrimSpace(Seconds(at)))
+		fmt.Fprintf(&out, "\nThey part at %s.%s\n", strings.TrimSpace(Seconds(at)), names(a.Protocol, b.Protocol))
 		for _, s := range []Side{a, b} {
 			m := s.Watch.lately(int(int64(at) / int64(slice)))
 			fmt.Fprintf(&out, "\n%s: %s\n", s.Protocol.Name, m.text())
 			for _, l := range s.Watch.around(at) {
-				fmt.Fprintf(&out, "%s  %s\n", Seconds(l.at), l.text)
+				fmt.Fprintln(&out, l)
 			}
 		}
 	}
@@ -175,6 +187,22 @@ func parting(a, b Side) (id.Time, bool) {
 	return 0, false
 }
 
+// names says who is who, if the two protocols begin with leaders of different names.
+func names(a, b lab.Protocol) string {
+	first := func(p lab.Protocol) uint64 {
+		for n := uint64(1); n <= 9; n++ {
+			if p.RankOf(n) == 1 {
+				return n
+			}
+		}
+		return 0
+	}
+	if first(a) == first(b) {
+		return ""
+	}
+	return fmt.Sprintf(" The leader at the start is n%d with %s and n%d with %s.", first(a), a.Name, first(b), b.Name)
+}
+
 // ranked are nodes by their rank: what r1 is called differs between protocols.
 func ranked(p lab.Protocol, nodes []uint64) []int {
 	var list []int
@@ -196,21 +224,81 @@ func (m moment) text() string {
 		}
 		return strings.Join(parts, " and ")
 	}
-	return fmt.Sprintf("%s leads, %s acknowledges writes", names(m.leads), names(m.acks))
+	verb := func(list []uint64, one, many string) string {
+		if len(list) > 1 {
+			return many
+		}
+		return one
+	}
+	return fmt.Sprintf("%s %s, %s %s writes", names(m.leads), verb(m.leads, "leads", "lead"), names(m.acks), verb(m.acks, "acknowledges", "acknowledge"))
 }
 
-// around are the lines shortly before a moment and after it.
-func (w *Watch) around(at id.Time) []line {
-	const linesMax = 8
-	first, _ := slices.BinarySearchFunc(w.told, at.Add(-2*id.Second), func(l line, t id.Time) int { return int(max(-1, min(1, int64(l.at-t)))) })
-	var list []line
+// around tells what led to a moment and what came of it: from the last fault before
+// it, or two seconds before, to two seconds after. What several nodes do at about the
+// same time is one line; what is told again and again is left out.
+func (w *Watch) around(at id.Time) []string {
+	const linesMax, sameMax = 10, 1
+	from := at.Add(-2 * id.Second)
+	for _, f := range w.faults {
+		if f <= at && f > at.Add(-10*id.Second) {
+			from = f
+		}
+	}
+	first, _ := slices.BinarySearchFunc(w.told, from, func(l line, t id.Time) int { return int(max(-1, min(1, int64(l.at-t)))) })
+	var list []told
+	seen := map[string]int{}
 	for _, l := range w.told[first:] {
-		if l.at > at.Add(2*id.Second) || len(list) == linesMax {
+		if l.at > at.Add(2*id.Second) {
 			break
 		}
-		list = append(list, l)
+		text := l.text
+		if l.rule != "" {
+			text += "  [" + l.rule + "]"
+		}
+		if l.node != 0 && w.fired[l.rule] > routine || joins(list, l, text) {
+			continue
+		}
+		if seen[text]++; seen[text] > sameMax {
+			continue
+		}
+		if len(list) == linesMax {
+			break
+		}
+		t := told{at: l.at, text: text}
+		if l.node != 0 {
+			t.nodes = []uint64{l.node}
+		}
+		list = append(list, t)
 	}
-	return list
+	var lines []string
+	for _, t := range list {
+		lines = append(lines, t.String())
+	}
+	if lines == nil {
+		lines = []string{"             nothing but its daily work"}
+	}
+	end := at.Add(2 * id.Second)
+	if len(list) == linesMax {
+		end = list[linesMax-1].at
+	}
+	if i := slices.IndexFunc(w.told, func(l line) bool { return l.at > end && l.lead }); i >= 0 {
+		lines = append(lines, "             …", told{at: w.told[i].at, text: w.told[i].text}.String())
+	}
+	return lines
+}
+
+// joins adds a node to a line that tells the same of another.
+func joins(list []told, l line, text string) bool {
+	for i := len(list) - 1; i >= 0 && l.node != 0; i-- {
+		if t := &list[i]; t.text == text && len(t.nodes) > 0 && l.at.Sub(t.at) <= together {
+			if !slices.Contains(t.nodes, l.node) {
+				t.nodes = append(t.nodes, l.node)
+				slices.Sort(t.nodes)
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // table sets what was measured side by side.

@@ -159,13 +159,17 @@ func (t *Teller) Record(e trace.Event) {
 	case trace.Started:
 		b.down = false
 		if number("life") > 1 {
-			t.say(e, fmt.Sprintf("n%d starts again with %s on its disk", n, plural(number("records"), "record")))
+			t.sayOf(e, fmt.Sprintf("starts again with %s on its disk", plural(number("records"), "record")))
 		}
 	case trace.Crashed:
 		b = belief{node: n, down: true}
-		t.say(e, fmt.Sprintf("n%d is down", n))
+		t.sayOf(e, "is down")
 	case trace.LostData:
-		t.say(e, fmt.Sprintf("n%d loses %s of its file %q that no fsync covered", n, plural(number("records"), "record"), text("file")))
+		why := "that no fsync had covered"
+		if text("why") == "wiped" {
+			why = "with its disk"
+		}
+		t.sayOf(e, fmt.Sprintf("loses %s of its file %q %s", plural(number("records"), "record"), text("file"), why))
 	case trace.RoleChanged:
 		b = t.role(e, b)
 	case trace.Held:
@@ -296,12 +300,24 @@ func (t *Teller) saidJust(e trace.Event) bool {
 func (t *Teller) fault(e trace.Event) {
 	s := t.begin(e.Time)
 	if what := field(e, "what").Text; what != "" {
-		s.faults = append(s.faults, faultText(what, false))
+		s.faults = append(s.faults, t.begins(what))
 	} else if what := field(e, "over").Text; what != "" {
 		s.faults = append(s.faults, faultText(what, true))
 	} else if what := field(e, "void").Text; what != "" {
 		s.faults = append(s.faults, "nobody leads, so it falls on nobody: "+strings.Join(strings.Fields(what)[3:], " "))
 	}
+}
+
+// begins says what fault begins; of a node that is down already only that it stays so.
+func (t *Teller) begins(what string) string {
+	if words := strings.Fields(what); len(words) > 4 && words[3] == string(sim.FaultCrash) {
+		for _, n := range t.numbers {
+			if t.nodes[n].down && words[4] == fmt.Sprintf("n%d", n) {
+				return fmt.Sprintf("n%d stays down, for %s", n, spanText(words[2]))
+			}
+		}
+	}
+	return faultText(what, false)
 }
 
 // role tells a change of what a node believes.

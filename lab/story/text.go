@@ -179,7 +179,9 @@ func wrap(text, indent string) string {
 			w += cells(r)
 		}
 		if column > 0 && column+w > width && w <= width {
-			b.WriteString("\n" + indent)
+			line := strings.TrimRight(b.String(), " ")
+			b.Reset()
+			b.WriteString(line + "\n" + indent)
 			column = 0
 		}
 		for _, r := range word {
