@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -289,39 +290,77 @@ func labList(out io.Writer, language string) error {
 	if language != "en" && language != "zh" {
 		return usagef("--language %q: the titles are there in en and zh", language)
 	}
-	line := func(name string) error {
-		r, p, err := family.Load(name, "")
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		fmt.Fprintf(out, "  %-36s %s  (%s)\n", name, r.Tell("title", language), p.Name)
-		return nil
+	groups, err := labGroups(language)
+	if err != nil {
+		return err
 	}
-	scripts := map[string]bool{}
-	fmt.Fprint(out, "Fault scripts, for every protocol: quorate lab run NAME --protocol PROTOCOL\n")
-	for _, name := range recipes.Scripts() {
-		scripts[name] = true
-		if err := line(name); err != nil {
-			return err
+	for _, g := range groups {
+		fmt.Fprintf(out, "%s\n", g.head)
+		for _, l := range g.lines {
+			fmt.Fprintln(out, l)
 		}
+		fmt.Fprintln(out)
 	}
-	fmt.Fprint(out, "\nStories: quorate lab run NAME\n")
-	for _, name := range recipes.Names() {
-		if !scripts[name] {
-			if err := line(name); err != nil {
-				return err
-			}
-		}
-	}
-	fmt.Fprint(out, "\nProtocols\n")
+	fmt.Fprint(out, "Protocols, for --protocol and compare\n")
 	for _, p := range family.All() {
 		title := p.Title
 		if language == "zh" && p.Chinese != "" {
 			title = p.Chinese
 		}
-		fmt.Fprintf(out, "  %-24s %s\n", p.Name, title)
+		fmt.Fprintf(out, "  %-28s %s\n", p.Name, title)
 	}
 	return nil
+}
+
+// labGroup is one part of the list of recipes.
+type labGroup struct {
+	head  string
+	lines []string
+}
+
+// firstStories are where a newcomer begins.
+var firstStories = []string{"majority", "term", "log-check"}
+
+// labGroups sorts the recipes: where to begin, the scripts for all protocols, the
+// situations, and the other stories by the protocol they are about.
+func labGroups(language string) ([]labGroup, error) {
+	groups := []labGroup{
+		{head: "Begin here: quorate lab run NAME, and again with --control"},
+		{head: "Fault scripts, for every protocol: quorate lab run NAME --protocol PROTOCOL"},
+		{head: "The situations in which a leader can fail: quorate lab run NAME"},
+	}
+	of := map[string]int{} // the group of a protocol's stories
+	for _, p := range family.All() {
+		base, _, _ := strings.Cut(p.Name, "/")
+		if _, ok := of[base]; !ok {
+			of[base] = len(groups)
+			groups = append(groups, labGroup{head: "Stories of " + base})
+		}
+	}
+	for _, name := range slices.Concat(firstStories, recipes.Scripts(), recipes.Names()) {
+		r, p, err := family.Load(name, "")
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		base, preset, _ := strings.Cut(p.Name, "/")
+		at := of[base]
+		switch {
+		case slices.Contains(firstStories, name):
+			at = 0
+		case slices.Contains(recipes.Scripts(), name):
+			at, preset = 1, ""
+		case strings.HasPrefix(name, "situation-"):
+			at = 2
+		}
+		line := fmt.Sprintf("  %-34s %s", name, r.Tell("title", language))
+		if preset != "" {
+			line += "  (" + preset + ")"
+		}
+		if !slices.Contains(groups[at].lines, line) {
+			groups[at].lines = append(groups[at].lines, line)
+		}
+	}
+	return slices.DeleteFunc(groups, func(g labGroup) bool { return g.lines == nil }), nil
 }
 
 func newLabCompare() *cobra.Command {
