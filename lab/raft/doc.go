@@ -19,9 +19,9 @@
 // package transport; the handshake of data directories (pin.go), which production
 // does when it connects and the lab with every message; a follower that is asked for a
 // write does not forward it but names the leader, since whom clients ask is what the
-// lab compares; applying takes no time. The log is never cut, for no recipe is long enough for a snapshot (100,000
-// entries), so a node that was away gets entries and never a snapshot. Sessions: the
-// lab's clients share one, as the threads of one program may, with the number of the
+// lab compares; applying takes no time. The log is never cut, for no recipe is long
+// enough for a snapshot (100,000 entries), so a node that was away gets entries and
+// never a snapshot. Sessions: the lab's clients share one, as the threads of one program may, with the number of the
 // operation as its sequence; the first leader registers it.
 //
 // # Presets
@@ -79,6 +79,10 @@
 //
 // What a client was told is done stays, whatever crashes, as long as no majority of
 // disks is lost for good; at most one leader in a term; reads are linearizable. It
-// lacks what no such protocol can have: without a majority it answers nobody. Every
+// lacks what no such protocol can have: without a majority it answers nobody. And two
+// leaders may answer at once (C2), of different terms: one that slept finds a
+// majority's acknowledgements in its queue when it wakes, and answers before it hears
+// of the next leader. That majority has the entry, so the next leader has it too.
+// random_test.go runs a hundred random schedules of faults against these promises. Every
 // switch of Protocols breaks one rule, and a recipe shows what then happens.
 package raft

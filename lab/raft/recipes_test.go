@@ -83,7 +83,7 @@ type row struct {
 // The rows of the matrix. In none of them is there a second leader in one term, a
 // second acknowledging leader, a lost or doubled operation, a divergence or a stale
 // read: that is checked for all. Raft's scripts run at a tenth of their waiting
-// times, for which its T of 0.3 s leaves room; Consul's with an operation a second.
+// times, for which its T of 0.3 s leaves room; Consul's with an operation every two seconds.
 func TestRowOfRaft(t *testing.T) {
 	const s, ms = id.Second, id.Millisecond
 	pin(t, Protocols()[0], func(text string) string {
@@ -102,14 +102,14 @@ func TestRowOfRaft(t *testing.T) {
 }
 
 // M123: Consul's timing is a preset of our Raft. The gaps are 5 to 10 s and what
-// the next operation a second later adds.
+// waiting for the next operation adds.
 func TestRowOfConsulsTimingM123(t *testing.T) {
 	const s = id.Second
 	lost := row{13 * s, 5 * s, 1}
 	none := row{3 * s, 0, 0}
 	pin(t, Protocols()[1], func(text string) string {
 		if !strings.Contains(text, "workload every") {
-			text += "workload every 1s\n"
+			text += "workload every 2s\n"
 		}
 		return text
 	}, map[string]row{
