@@ -101,6 +101,9 @@
 //     node above it, it does not lead for that second.
 //   - Electing in an epoch that R0 replaced: nobody would answer it any more, so the
 //     election is over and R1 or R5 begins the next.
+//   - Who came back and has no office is no leader, though it is alive (R2): a node
+//     whose silence was too short for anybody to miss would else be followed by all
+//     and lead none.
 //   - R8 while an election of one's own runs waits for its outcome, as in R5.
 package bully
 

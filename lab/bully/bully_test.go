@@ -151,6 +151,22 @@ func TestAFollowerThatLostALinkAsksFirst(t *testing.T) {
 	shows(t, "ask-others", walk, cut, "broken no-asking", "expect changes > 2")
 }
 
+// TestALeaderThatCameBackWithoutItsOfficeIsNone: n3 restarts so fast that n1 and n2
+// go on following it, though it knows of no office; they ask at different times. It
+// is alive and leads nobody, and that is what R2 asks for.
+func TestALeaderThatCameBackWithoutItsOfficeIsNone(t *testing.T) {
+	shows(t, "ask-others", `quorate recipe 2
+seed 1
+length 17s
+voters n1,n2,n3
+workload clients 0
+fault 9500ms 900ms cut n3>n1
+fault 10200ms 300ms crash n3 lose=none reset=no
+do 15s n1 write
+expect do1 = answered
+expect leader = n3`)
+}
+
 func TestTwoOfFiveTakeThemselvesForDeadM97(t *testing.T) {
 	const split = "fault 10s 3600s split n5,n4/n1,n2,n3"
 	const ask = "do 25s n5 write"

@@ -317,15 +317,19 @@ func (m *machine) suspect(t *lab.Turn, why string) {
 	m.count(t)
 }
 
-// takesForDead is this node's View (R2).
+// takesForDead is this node's View (R2). It is the office that counts: a node that
+// came back without it, and says so, leads nobody, however alive it is.
 func (m *machine) takesForDead(t *lab.Turn, leader lab.Node) bool {
-	switch {
-	case leader == 0:
+	if leader == 0 {
 		leader = m.leader
-	case leader == m.c.Self:
-		return false
 	}
-	return leader != m.c.Self && m.silent(t, leader)
+	switch leader {
+	case m.c.Self:
+		return m.role != leading
+	case m.leader:
+		return leader == 0 || t.Now >= m.watched.Add(m.patience())
+	}
+	return m.silent(t, leader)
 }
 
 // agree notes who takes the leader for dead: who says so, or asks itself.

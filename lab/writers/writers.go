@@ -29,6 +29,8 @@
 //     is ordered before it, on all nodes alike.
 //   - That an answer stays true: decided positions change when something comes late
 //     (C4, divergent).
+//   - That a power cut takes nothing: an operation is pushed by its author alone, so
+//     what one node has lost stays lost to it, whoever else holds it.
 //   - Two nodes pay the same money at the same time, however good the clocks are.
 //
 // A leader ends all three: one node orders, and it answers when the order stands
@@ -306,11 +308,14 @@ func (m *machine) got(t *lab.Turn, from lab.Node, last operation) {
 	m.rearm(t)
 }
 
+// rearm keeps a time that is set: new operations, or an answer of one peer, must not
+// put off what another one has not taken.
 func (m *machine) rearm(t *lab.Turn) {
-	m.again = id.Never
-	for _, q := range m.queues {
-		if len(q) > 0 {
-			m.again = t.Now.Add(m.resend)
-		}
+	waiting := slices.ContainsFunc(m.queues, func(q []operation) bool { return len(q) > 0 })
+	switch {
+	case !waiting:
+		m.again = id.Never
+	case m.again == id.Never || m.again <= t.Now:
+		m.again = t.Now.Add(m.resend)
 	}
 }

@@ -75,3 +75,9 @@ func TestBothSidesOfASplitAnswerAndMeet(t *testing.T) {
 func TestARestartPushesWhatPeersMissed(t *testing.T) {
 	shows(t, quiet, "fault 9s 5s isolate n1", "do 10s n1 deposit 100", "fault 11s 5s crash n1 lose=none", "do 20s n3 balance", "expect said2 = 100")
 }
+
+// TestWhatAPeerMissedIsPushedAgainUnderLoad: one Push is lost, and its author goes on
+// writing five times a second.
+func TestWhatAPeerMissedIsPushedAgainUnderLoad(t *testing.T) {
+	shows(t, "quorate recipe 2\nseed 1\nlength 20s\nvoters n1,n2,n3\n", "fault 10s 500ms cut n1>n2", "do 10100ms n1 deposit 100", "do 13s n2 balance", "expect said2 = 100")
+}
