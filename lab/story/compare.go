@@ -23,12 +23,34 @@ func Expected(list []lab.Expectation, r lab.Result) string {
 		if !e.Met(r) {
 			sign = "✗"
 		}
-		fmt.Fprintf(&b, "  %s expected %s %s %s, found %s\n", sign, strings.TrimSpace(e.Name+" "+e.Of), e.Op, e.Value, e.Found(r))
+		fmt.Fprintf(&b, "  %s %s: expected %s, found %s\n", sign, measured(e), strings.TrimPrefix(e.Op+" "+e.Value, "= "), e.Found(r))
 	}
 	if b.Len() == 0 {
 		return ""
 	}
 	return "\nExpected of " + r.Protocol + "\n" + b.String()
+}
+
+// measured says in words what an expectation speaks of. Requests are the recipe's do
+// lines, in the order of the text.
+func measured(e lab.Expectation) string {
+	word := strings.TrimRight(e.Name, "0123456789")
+	number := e.Name[len(word):]
+	switch {
+	case e.Name == "fired":
+		return "how often rule " + e.Of + " fired"
+	case number == "":
+		return strings.TrimSpace(e.Name + " " + e.Of)
+	case word == "do":
+		return "how request " + number + " ended"
+	case word == "kept":
+		return "whether request " + number + " is kept"
+	case word == "times":
+		return "how often request " + number + " took effect"
+	case word == "said":
+		return "what request " + number + " was told"
+	}
+	return "where request " + number + " stands in the log"
 }
 
 // slice is how finely two runs are compared: what happens within one is the same

@@ -74,7 +74,12 @@ func (l told) String() string {
 		}
 		text = strings.Join(names, " ") + ": " + text
 	}
-	return Seconds(l.at) + "  " + text
+	const indent = "               "
+	if i := strings.LastIndex(text, "  ["); i >= 0 { // the rule stays in one piece
+		text = text[:i+2] + strings.ReplaceAll(text[i+2:], " ", "\u00a0")
+	}
+	text = strings.ReplaceAll(wrap(text, indent), "\u00a0", " ")
+	return Seconds(l.at) + "  " + strings.TrimPrefix(text, indent)
 }
 
 type reason struct {

@@ -33,7 +33,7 @@ func TestAStoryHasWhatAReaderNeeds(t *testing.T) {
 	at := 0
 	for _, want := range []string{
 		"F2: the leader is cut off with one other\n", "(raft), seed 1\n", "The network splits: the leader and one node on one side",
-		"▌ Five nodes start; n5 ranks highest", "n5 leads (leader, term 1)", "who believes what: n1: n5 leads in 1",
+		"▌ Five nodes start; n5 ranks highest", "n5 leads (leader, term 1)", "who believes what: n1 n2 n3 n4: n5 leads in 1 · n5: I lead in 1",
 		"   60.000 s  ⚡ the network splits: n5 n4 | n3 n2 n1, for 60.0 s", "▌ The network splits", "n5 no longer leads", "refused: ", " not the leader",
 		"⚡ the split heals", "takes back",
 		"Verdicts", "✓ C1 no term had two leaders", "✓ C3 no acknowledged write is lost", "· C7 changes of leader: 1",
@@ -152,5 +152,66 @@ func TestSpans(t *testing.T) {
 	}
 	if got := story.Seconds(id.Time(60310 * id.Millisecond)); got != "   60.310 s" {
 		t.Errorf("%q", got)
+	}
+}
+
+// What was expected is said in words, met or not.
+func TestExpectationsInWords(t *testing.T) {
+	r, p, err := family.Load("majority", "raft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := lab.Run(lab.Options{Recipe: r, Protocol: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Expect = []string{"do1 = unknown", "kept3 = no", "fired check-quorum > 0", "lost = 0", "zab: lost = 9"}
+	list, err := lab.Expectations(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "\nExpected of raft\n  ✓ how request 1 ended: expected unknown, found unknown\n  ✗ whether request 3 is kept: expected no, found yes\n" +
+		"  ✓ how often rule check-quorum fired: expected > 0, found 1\n  ✓ lost: expected 0, found 0\n"
+	if got := story.Expected(list, result); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The lines around a parting begin at the fault, leave out what a protocol does all
+// day, and end with the next change of leader.
+func TestAPartingIsExplained(t *testing.T) {
+	var sides []story.Side
+	for _, protocol := range []string{"raft", "zen"} {
+		r, p, err := family.Load("f2", protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := story.NewWatch(r)
+		result, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Record: w.Record})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sides = append(sides, story.Side{Protocol: p, Watch: w, Result: result})
+	}
+	text := story.Compare(sides[0], sides[1])
+	raft, zen, ok := strings.Cut(text, "\nzen: ")
+	if !ok || !strings.Contains(raft, " lead, nobody acknowledges writes\n   60.000 s  ⚡ the network splits: n5 n4 | n3 n2 n1, for 60.0 s\n") || !strings.Contains(raft, "[raft majority]") {
+		t.Error(text)
+	}
+	if !strings.HasPrefix(zen, "n1 leads, nobody acknowledges writes\n   60.000 s  ⚡ the network splits: n1 n2 | n3 n4 n5, for 180 s\n             …\n") || strings.Contains(zen, "publishes version") {
+		t.Error(text)
+	}
+	if !strings.Contains(raft, "The leader at the start is n5 with raft and n1 with zen.") {
+		t.Error(text)
+	}
+}
+
+// A node that is down already stays so; nodes that go down together are one line.
+func TestNodesThatGoDownTogether(t *testing.T) {
+	text, _ := tell(t, "f9", "raft", "en")
+	for _, want := range []string{"n1 n2 n3 n4 n5: is down\n", "⚡ n5 stays down, for 15.0 s\n", "n1 n2 n3 n4 n5: down\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }

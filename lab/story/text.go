@@ -111,7 +111,7 @@ func (t *Teller) sums(b *strings.Builder, s *step) {
 		parts = append(parts, plural(uint64(s.unknown), "request")+" with an unknown outcome")
 	}
 	if len(parts) > 0 {
-		fmt.Fprintf(b, "             clients: %s\n", strings.Join(parts, "; "))
+		fmt.Fprintf(b, "             clients: %s\n", under(strings.Join(parts, "; ")))
 	}
 	slices.SortStableFunc(s.refusals, func(x, y reason) int { return y.count - x.count })
 	for i, r := range s.refusals {
@@ -123,8 +123,14 @@ func (t *Teller) sums(b *strings.Builder, s *step) {
 			fmt.Fprintf(b, "             refused: %d more, for other reasons\n", rest)
 			break
 		}
-		fmt.Fprintf(b, "             refused: %s, %s: %s\n", r.who(), times(r.count), r.text)
+		fmt.Fprintf(b, "             refused: %s\n", under(fmt.Sprintf("%s, %s: %s", r.who(), times(r.count), r.text)))
 	}
+}
+
+// under wraps a text that begins behind a word like "clients:".
+func under(text string) string {
+	const indent = "                      "
+	return strings.TrimPrefix(wrap(text, indent), indent)
 }
 
 func (r reason) who() string {
@@ -145,26 +151,40 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// Beliefs says in one line who takes whom for the leader.
+// Beliefs says in one line who takes whom for the leader. Nodes that believe the same
+// are named together.
 func Beliefs(list []belief) string {
 	var parts []string
+	var said [][]string // the nodes of each part
 	for _, b := range list {
-		epoch := ""
-		if b.epoch > 0 {
-			epoch = fmt.Sprintf(" in %d", b.epoch)
+		text := b.text()
+		i := slices.Index(parts, text)
+		if i < 0 {
+			i = len(parts)
+			parts, said = append(parts, text), append(said, nil)
 		}
-		switch {
-		case b.down:
-			parts = append(parts, fmt.Sprintf("n%d is down", b.node))
-		case b.leads:
-			parts = append(parts, fmt.Sprintf("n%d: I lead%s", b.node, epoch))
-		case b.leader != 0:
-			parts = append(parts, fmt.Sprintf("n%d: n%d leads%s", b.node, b.leader, epoch))
-		default:
-			parts = append(parts, fmt.Sprintf("n%d: nobody leads, I am %s%s", b.node, b.role, epoch))
-		}
+		said[i] = append(said[i], fmt.Sprintf("n%d", b.node))
+	}
+	for i := range parts {
+		parts[i] = strings.Join(said[i], " ") + ": " + parts[i]
 	}
 	return strings.Join(parts, " · ")
+}
+
+func (b belief) text() string {
+	epoch := ""
+	if b.epoch > 0 {
+		epoch = fmt.Sprintf(" in %d", b.epoch)
+	}
+	switch {
+	case b.down:
+		return "down"
+	case b.leads:
+		return "I lead" + epoch
+	case b.leader != 0:
+		return fmt.Sprintf("n%d leads%s", b.leader, epoch)
+	}
+	return fmt.Sprintf("nobody leads, I am %s%s", b.role, epoch)
 }
 
 // wrap breaks a text into lines; behind the first each begins with indent. Texts
