@@ -173,6 +173,13 @@ func TestARunIsAFunctionOfItsRecipe(t *testing.T) {
 	if again := runFixed(t, body); again.Hash != first.Hash || again.Measures != first.Measures {
 		t.Errorf("hash %x, then %x", first.Hash, again.Hash)
 	}
+	recipe, err := Template("quorate recipe 2\nseed 7\nvoters all\n"+body, fixedProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if quiet, err := Run(Options{Recipe: recipe, Protocol: fixedProtocol, Quiet: true}); err != nil || quiet.Measures != first.Measures {
+		t.Errorf("without keyframes: %v %+v", err, quiet.Measures)
+	}
 	if other := runFixed(t, strings.Replace(body, "rate=500", "rate=501", 1)); other.Hash == first.Hash {
 		t.Error("another recipe, the same hash")
 	}

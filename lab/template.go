@@ -14,7 +14,7 @@ import (
 // ranks and spans multiples of T.
 //
 //	r1 … r5     the voter of that rank; r1 leads at the start. A rank that nobody
-//	            has vanishes from a list
+//	            has vanishes from a list, and with an empty list the line
 //	all, aux    the voters; the helpers (a coordination service), or nothing
 //	2T, 3T/2    the protocol's slowest detection of a lost leader, times that
 //	60s|2T      the larger
