@@ -15,9 +15,17 @@ import (
 //	1 2 3   5 6        5 and 6 wait for 4; if it never comes, the reader hears
 //	                   nothing any more and gives up after its timeout (R15), as
 //	                   it would while TCP retransmits in vain
+//
+// and each end has drawn a number that both say in every packet, as TCP's
+// handshake draws sequence numbers. A packet that comes again long afterwards is
+// so known to be of another connection:
+//
+//	n3 leads, n2 learns from it; an ACK of n2 is held up in the network. n2 leads,
+//	n3 learns from it: the old ACK must not be read in the place of a PROPOSAL.
 type connection struct {
 	peer    lab.Node
-	number  uint64 // chosen by the learner; another one for every connection
+	number  uint64 // drawn by the learner, who opened it
+	answer  uint64 // drawn by the leader; 0: the learner has read nothing of it yet
 	sent    uint64
 	read    uint64   // everything up to here was taken
 	waiting []packet // sorted, all behind a hole
@@ -26,8 +34,8 @@ type connection struct {
 // packet carries a message on a connection. It is called as its content is; the
 // numbers stand for what TCP's header has and are not counted.
 type packet struct {
-	connection, serial uint64
-	content            lab.Body
+	connection, answer, serial uint64
+	content                    lab.Body
 }
 
 func (p packet) Name() string          { return p.content.Name() }
@@ -46,12 +54,18 @@ const waitingMax = 10_000
 // send writes a message to the connection.
 func (c *connection) send(t *lab.Turn, content lab.Body) {
 	c.sent++
-	t.Send(c.peer, packet{c.number, c.sent, content})
+	t.Send(c.peer, packet{c.number, c.answer, c.sent, content})
 }
 
 // arrive takes a packet from the network and returns what can be read now, in
 // order.
 func (c *connection) arrive(p packet) []lab.Body {
+	if c.answer == 0 {
+		c.answer = p.answer
+	}
+	if p.answer != c.answer {
+		return nil
+	}
 	if p.serial != c.read+1 {
 		at, found := slices.BinarySearchFunc(c.waiting, p.serial, func(w packet, serial uint64) int {
 			switch {

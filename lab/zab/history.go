@@ -152,6 +152,10 @@ func (x txn) fields() []trace.Field {
 
 // restore rebuilds what a disk says. A transaction that does not fit behind the
 // ones before it is left out: only a broken rule R11 writes such a log.
+//
+// Whoever has an epoch had accepted it, even if that record is gone: a process that
+// is killed between writing it and the fsync finds it again, says so (R8, not
+// counted), has currentEpoch synced, and then loses the other file to a power cut.
 func restore(files map[string][]lab.Body, log *lab.Log) (h history, accepted, current uint64) {
 	h = history{log: log}
 	for _, r := range files[fileLog] {
@@ -166,7 +170,8 @@ func restore(files map[string][]lab.Body, log *lab.Log) (h history, accepted, cu
 			h.replace(r.txns)
 		}
 	}
-	return h, lastEpoch(files[fileAccepted]), lastEpoch(files[fileCurrent])
+	current = lastEpoch(files[fileCurrent])
+	return h, max(lastEpoch(files[fileAccepted]), current), current
 }
 
 func lastEpoch(records []lab.Body) uint64 {

@@ -122,12 +122,12 @@ func (m *machine) beginLeading(t *lab.Turn) {
 func (m *machine) connected(t *lab.Turn, from lab.Node, number uint64, info followerInfo) {
 	l := m.lead
 	if old := l.learner(from); old != nil {
-		if old.link.number == number {
-			return
+		if number <= old.link.number {
+			return // it has come before
 		}
 		m.drop(t, old, false)
 	}
-	f := &learner{link: connection{peer: from, number: number, read: 1}, observer: info.observer, accepted: info.accepted, heard: t.Now}
+	f := &learner{link: connection{peer: from, number: number, answer: m.draw(), read: 1}, observer: info.observer, accepted: info.accepted, heard: t.Now}
 	at, _ := slices.BinarySearchFunc(l.learners, from, func(f *learner, n lab.Node) int { return int(f.link.peer) - int(n) })
 	l.learners = slices.Insert(l.learners, at, f)
 	if l.phase == discovering {

@@ -16,7 +16,8 @@ type learning struct {
 	heard id.Time // when something of the leader was read last
 	epoch uint64
 	goal  zxid  // what the leader said is committed
-	whole zxid  // the end of the history when NEWLEADER came: R11 makes it durable
+	whole zxid  // on disk when NEWLEADER is acknowledged: R11
+	said  bool  // NEWLEADER is acknowledged
 	later []txn // only with a broken R11: not written yet
 }
 
@@ -25,14 +26,12 @@ func (m *machine) beginLearning(t *lab.Turn, leader lab.Node) {
 	m.connect(t)
 }
 
-// connect opens a connection. The number is this life's, and lives are counted, so
-// no two connections of a server have the same.
+// connect opens a connection.
 func (m *machine) connect(t *lab.Turn) {
 	l := m.learning
 	l.tries++
-	m.links++
 	l.phase, l.heard = connecting, t.Now
-	l.link = connection{peer: l.link.peer, number: uint64(m.c.Life)<<32 | m.links}
+	l.link = connection{peer: l.link.peer, number: m.draw()}
 	l.link.send(t, followerInfo{m.accepted, m.observes()})
 }
 
@@ -144,7 +143,10 @@ func (m *machine) log(t *lab.Turn, x txn) {
 		return
 	}
 	m.logged(t, x, func(t *lab.Turn) {
-		if m.votes() {
+		switch {
+		case !l.said:
+			l.whole = x.zxid // acknowledged behind NEWLEADER, for the epoch is not on disk yet
+		case m.votes():
 			l.link.send(t, ack{x.zxid})
 		}
 	})
@@ -216,6 +218,7 @@ func (m *machine) sayACK(t *lab.Turn) {
 		what = "broken: currentEpoch %d is on disk and NEWLEADER is acknowledged, the history is not on disk yet"
 	}
 	t.Rule("R11", fmt.Sprintf(what, l.epoch))
+	l.said = true
 	l.link.send(t, ack{zxidOf(l.epoch, 0)})
 	if l.whole > zxidOf(l.epoch, 0) && m.votes() {
 		l.link.send(t, ack{l.whole})

@@ -65,7 +65,7 @@ type machine struct {
 	met      map[lab.Node]int // voters, and the life in which each was heard last
 	learning *learning        // FOLLOWING and OBSERVING
 	lead     *lead            // LEADING
-	links    uint64           // connections opened in this life
+	links    uint64           // connections in this life
 
 	clients []waiter // requests that came to this server and are not answered
 	waits   []wait   // for the disk, oldest first
@@ -186,6 +186,13 @@ func (m *machine) packet(t *lab.Turn, from lab.Node, p packet) {
 		}
 	}
 	hangUp(t, from, p.connection) // nobody listens, or no longer: refused
+}
+
+// draw returns the number of one end of a connection. No two are the same, of all
+// servers and all their lives, and those of one server grow.
+func (m *machine) draw() uint64 {
+	m.links++
+	return m.c.Self<<56 | uint64(m.c.Life)<<32 | m.links
 }
 
 // hungUp: the other side ended a connection.
