@@ -57,7 +57,10 @@ const (
 	pauseTry = 20 * id.Millisecond  // between two attempts
 	openMax  = 400                  // operations a client waits for; beyond, it begins none
 	stagger  = 7 * id.Millisecond   // between the clients' rhythms
-	triesMax = 2                    // per node and operation
+	triesMax = 2                    // per node and operation, unless they are asked again and again
+	// attemptsMax of one operation wait for an answer; beyond, the client hangs up on
+	// the oldest. Every patience for as long as a client waits by default are 240.
+	attemptsMax = 300
 )
 
 func newClient(r *run, home Node, i int) *client { return &client{r: r, home: home, target: home} }
@@ -104,6 +107,10 @@ func (c *client) try(o *operation, to Node) {
 	r := c.r
 	o.tries++
 	r.lastID++
+	if len(o.attempts) == attemptsMax {
+		o.attempts[0].close()
+		o.doubt = true
+	}
 	a := &attempt{c: c, o: o, id: r.lastID, to: to}
 	o.attempts = append(o.attempts, a)
 	sent := r.world.Emit(trace.Event{Node: id.NodeID{Node: to}, Kind: trace.Requested, Fields: []trace.Field{

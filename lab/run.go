@@ -229,7 +229,11 @@ func (r *run) start() error {
 	}
 	for _, c := range r.recipe.Captions {
 		tell := func() {
-			r.world.Emit(trace.Event{Kind: trace.Caption, Fields: []trace.Field{trace.Text("text", c.Text), trace.Text("language", c.Language)}})
+			fields := []trace.Field{trace.Text("text", c.Text)}
+			if c.Language != "" {
+				fields = append(fields, trace.Text("language", c.Language))
+			}
+			r.world.Emit(trace.Event{Kind: trace.Caption, Fields: fields})
 		}
 		if c.At == 0 {
 			tell() // before the nodes start

@@ -10,6 +10,7 @@ package story
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ type Teller struct {
 	nodes    map[uint64]belief // by number; only looked up
 	numbers  []uint64
 	tries    map[uint64]uint64 // by operation; only looked up
+	begun    map[string]int    // faults, by likeness
 }
 
 // step is what happened from one caption or fault to the next.
@@ -103,7 +105,7 @@ type belief struct {
 // New returns a teller for a run. language is "en" or "zh": of the recipe's texts;
 // what the machines say is English.
 func New(r sim.Recipe, p lab.Protocol, language string) *Teller {
-	t := &Teller{language: language, recipe: r, protocol: p, nodes: map[uint64]belief{}, tries: map[uint64]uint64{}}
+	t := &Teller{language: language, recipe: r, protocol: p, nodes: map[uint64]belief{}, tries: map[uint64]uint64{}, begun: map[string]int{}}
 	t.numbers = r.Nodes()
 	slices.Sort(t.numbers)
 	for _, n := range t.numbers {
@@ -304,6 +306,9 @@ func (t *Teller) saidJust(e trace.Event) bool {
 // fault begins a step of its own.
 func (t *Teller) fault(e trace.Event) {
 	s := t.begin(e.Time)
+	if what := field(e, "what").Text + field(e, "void").Text; what != "" {
+		t.begun[likeness(what)]++
+	}
 	if what := field(e, "what").Text; what != "" {
 		s.faults = append(s.faults, t.begins(what))
 	} else if what := field(e, "over").Text; what != "" {
@@ -311,6 +316,34 @@ func (t *Teller) fault(e trace.Event) {
 	} else if what := field(e, "void").Text; what != "" {
 		s.faults = append(s.faults, "nobody leads, so it falls on nobody: "+strings.Join(strings.Fields(what)[3:], " "))
 	}
+}
+
+// likeness is what a fault keeps of its line when a trigger sets it off: all but when,
+// and on whom.
+func likeness(line string) string {
+	words := strings.Fields(line)
+	if len(words) < 5 {
+		return line
+	}
+	return strings.Join(append(words[2:4:4], words[5:]...), " ")
+}
+
+// never are the recipe's faults that nothing set off.
+func (t *Teller) never() []string {
+	begun := maps.Clone(t.begun)
+	var list []string
+	for _, triggered := range []bool{false, true} {
+		for _, f := range t.recipe.Faults {
+			if (f.Trigger != "") != triggered {
+				continue
+			}
+			k := likeness(f.String())
+			if begun[k]--; begun[k] < 0 && triggered {
+				list = append(list, f.String())
+			}
+		}
+	}
+	return list
 }
 
 // begins says what fault begins; of a node that is down already only that it stays so.

@@ -215,3 +215,21 @@ func TestNodesThatGoDownTogether(t *testing.T) {
 		}
 	}
 }
+
+// A fault that waited in vain is named: a story without it would mislead.
+func TestAFaultThatNothingSetOff(t *testing.T) {
+	r, p, err := family.Resolve("quorate recipe 2\nseed 1\nlength 5s\nvoters n1,n2,n3\nworkload clients 0\n"+
+		"do 2s n3 write\nfault 1s 1s isolate n1\nfault 1s@ack 1s crash leader lose=none\nfault 4s@ack 1s crash leader lose=none\nfault 1s@held3 1s isolate n1\n", "raft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	teller := story.New(r, p, "en")
+	result, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Record: teller.Record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := teller.Text(result)
+	if n := strings.Count(text, "nothing set this off"); n != 1 || !strings.Contains(text, "nothing set this off: fault 4s@ack 1s crash leader lose=none\n") {
+		t.Errorf("%d times in\n%s", n, text)
+	}
+}

@@ -35,6 +35,12 @@ func (t *Teller) Text(r lab.Result) string {
 		t.step(&b, s, before)
 		before = s.after
 	}
+	for i, f := range t.never() {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "             nothing set this off: %s\n", f)
+	}
 	b.WriteString("\nVerdicts\n")
 	for _, v := range Verdicts(t.protocol, r) {
 		if v.Load && t.told() {
