@@ -171,10 +171,19 @@ func Compare(a, b Side) string {
 	if about := a.Watch.recipe.Tell("about", "en"); about != "" {
 		out.WriteString("\n" + wrap(about, "") + "\n")
 	}
-	at, ok := parting(a, b)
-	if !ok {
-		out.WriteString("\nThey never part: at every moment the same ranks led and acknowledged writes.\n")
-	} else {
+	at, begun, ok := parting(a, b)
+	switch {
+	case a.Protocol.Leaderless != b.Protocol.Leaderless:
+		leaderless := a.Protocol.Name
+		if b.Protocol.Leaderless {
+			leaderless = b.Protocol.Name
+		}
+		fmt.Fprintf(&out, "\nThey have no moment in common to part from: nobody leads in %s. How both end:\n", leaderless)
+	case !begun:
+		out.WriteString("\nThey have no moment in common to part from: never did both acknowledge writes under the same leader. How both end:\n")
+	case !ok:
+		out.WriteString("\nThey never part: from when both first served, the same ranks led and acknowledged writes.\n")
+	default:
 		fmt.Fprintf(&out, "\nThey part at %s.%s\n", strings.TrimSpace(Seconds(at)), names(a.Protocol, b.Protocol))
 		for _, s := range []Side{a, b} {
 			m := s.Watch.lately(int(int64(at) / int64(slice)))
@@ -189,8 +198,8 @@ func Compare(a, b Side) string {
 }
 
 // parting is the first moment at which they differ and still do two slices later.
-func parting(a, b Side) (id.Time, bool) {
-	begun := false
+// begun: they had a moment in common before.
+func parting(a, b Side) (at id.Time, begun, parted bool) {
 	length := min(len(a.Watch.slices), len(b.Watch.slices))
 	differs := func(i int) bool {
 		x, y := a.Watch.lately(i), b.Watch.lately(i)
@@ -203,10 +212,10 @@ func parting(a, b Side) (id.Time, bool) {
 			continue
 		}
 		if differs(i) && differs(i+1) && differs(i+2) {
-			return id.Time(int64(i) * int64(slice)), true
+			return id.Time(int64(i) * int64(slice)), true, true
 		}
 	}
-	return 0, false
+	return 0, begun, false
 }
 
 // names says who is who, if the two protocols begin with leaders of different names.

@@ -115,6 +115,9 @@ func TestCompare(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	if text := story.Compare(side("f5", "raft"), side("f5", "eureka")); !strings.Contains(text, "nobody leads in eureka") || strings.Contains(text, "never part") {
+		t.Error(text)
+	}
 	if same := story.Compare(a, side("f2", "raft")); !strings.Contains(same, "They never part") {
 		t.Error(same)
 	}
