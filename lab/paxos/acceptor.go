@@ -33,8 +33,15 @@ func newAcceptor(c lab.Config) acceptor {
 	return acceptor{durable: !c.Broken(noFsync), log: lab.NewLog()}
 }
 
-// restore reads the journal.
-func (a *acceptor) restore(records []lab.Body) {
+// restore reads the journal. What a killed process left may be in the cache only:
+// nothing is answered from it before it is synced.
+//
+//	n2 accepts v, is killed before the fsync, and starts again: v is in its journal.
+//	The proposer asks once more, n2 says "accepted", v is chosen. The power fails.
+func (a *acceptor) restore(t *lab.Turn, records []lab.Body) {
+	if len(records) > 0 && a.durable {
+		a.token = t.Sync(journal)
+	}
 	for _, r := range records {
 		switch r := r.(type) {
 		case promiseRecord:

@@ -12,7 +12,7 @@ func op(n uint64) value { return value{Entry: lab.Entry{Op: n}} }
 // last acceptance of every slot, and what it knew to be chosen.
 func TestTheJournalIsTheAcceptor(t *testing.T) {
 	a := newAcceptor(lab.Config{})
-	a.restore([]lab.Body{
+	a.restore(&lab.Turn{}, []lab.Body{
 		promiseRecord{11}, acceptRecord{11, 1, op(1)}, acceptRecord{11, 3, op(3)}, promiseRecord{25},
 		acceptRecord{25, 1, op(2)}, chosenRecord{1, op(2)},
 	})

@@ -52,8 +52,10 @@
 // At most one value per slot, whatever is delayed, lost or restarted, and however
 // many nodes take themselves for leader: safety needs no unique leader. An
 // acknowledged write is kept; reads are linearizable. Two leaders may acknowledge at
-// once (C2), and it does no harm: an old one says late what a majority had accepted
-// before the new one asked for its promises.
+// once (C2), and it does no harm: an old one, paused perhaps, says late what a majority
+// had accepted before the new one asked for its promises. If that is the first thing
+// it says in its lead, C3's worst counts what the new one acknowledged meanwhile,
+// although nothing is lost.
 //
 // # What it is known to lack
 //

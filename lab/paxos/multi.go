@@ -100,7 +100,7 @@ func newMulti(c lab.Config) *multi {
 func (m *multi) Step(t *lab.Turn, e lab.Event) {
 	switch e := e.(type) {
 	case lab.Started:
-		m.a.restore(e.Files[journal])
+		m.a.restore(t, e.Files[journal])
 		m.seen = m.a.promised.round()
 		m.listen(t)
 		if m.c.Life == 1 && m.c.Self == m.c.Ranks[0] {

@@ -200,6 +200,26 @@ do 4s n3 propose blue
 	shows(t, "paxos/single", text+"fault 1500ms 1s wipe n2", "said2 = chosen: blue; divergent = 1")
 }
 
+// A process that is killed between a write and its fsync finds what it wrote when it
+// starts again, in the cache. It must not answer from that: the next power cut takes
+// it away, after red was chosen with it.
+func TestWhatAKillLeftInTheCacheIsSyncedFirst(t *testing.T) {
+	for us := 1_005_800; us < 1_007_200; us += 200 {
+		shows(t, "paxos/single", fmt.Sprintf(`quorate recipe 2
+seed 1
+length 20s
+voters n1,n2,n3
+workload clients 0
+fault 900ms 2s isolate n3
+fault %dus 1ms crash n2 lose=none
+fault 1500ms 10s isolate n1
+fault 1500ms 1s crash n2 lose=all
+do 1s n1 propose red
+do 4s n3 propose blue
+`, us), "said1 = chosen: red; said2 = chosen: red; divergent = 0")
+	}
+}
+
 // Paxos does not know that a repeated write is the same one: while the leader hears
 // no acceptance, its client asks again, and every attempt gets a slot.
 func TestARepeatedWriteTakesTwoSlots(t *testing.T) {

@@ -52,7 +52,7 @@ func newSingle(c lab.Config) *single {
 func (s *single) Step(t *lab.Turn, e lab.Event) {
 	switch e := e.(type) {
 	case lab.Started:
-		s.a.restore(e.Files[journal])
+		s.a.restore(t, e.Files[journal])
 		s.seen = s.a.promised.round()
 	case lab.Received:
 		s.receive(t, e.From, e.Message)

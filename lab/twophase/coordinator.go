@@ -48,6 +48,10 @@ func (m *machine) serve(t *lab.Turn, r lab.Request) {
 		t.Refuse(r, m.coordinator(), "R1 only the coordinator begins a transaction")
 		return
 	}
+	if m.opens != 0 {
+		t.Refuse(r, 0, "R7 the coordinator just started and reads its decisions")
+		return
+	}
 	switch r.Verb {
 	case "read":
 		t.Serve(r, m.log.Decided())
@@ -167,10 +171,16 @@ func (m *machine) decide(t *lab.Turn, outcome lab.Entry) {
 	}
 }
 
-// durable: the coordinator's own vote, or its decision, is on disk.
+// durable: the coordinator's own vote, or its decision, is on disk, or what its
+// former life left.
 func (m *machine) durable(t *lab.Turn, token id.Token) {
 	x := m.now
 	switch {
+	case m.opens != 0:
+		if token >= m.opens {
+			m.opens = 0
+			m.start(t)
+		}
 	case x == nil:
 	case x.decided && token >= x.after:
 		m.told(t)

@@ -19,6 +19,7 @@ type machine struct {
 	log   *lab.Log
 	token id.Token // of the newest record
 	ask   id.Time  // participant in doubt: asks again
+	opens id.Token // coordinator: its file is synced; until then it does nothing
 	long  bool     // it has been in doubt for so long that it asked: the role says so
 
 	now    *transaction // coordinator: the one that runs
@@ -51,8 +52,10 @@ func (m *machine) inDoubt() bool { return m.log.Len() > m.log.Decided() }
 func (m *machine) Step(t *lab.Turn, e lab.Event) {
 	switch e := e.(type) {
 	case lab.Started:
-		m.restore(e.Files[file])
-		m.start(t)
+		m.restore(t, e.Files[file])
+		if m.opens == 0 {
+			m.start(t)
+		}
 	case lab.Received:
 		m.receive(t, e.From, e.Message)
 	case lab.Durable:
@@ -82,7 +85,7 @@ func (m *machine) View() lab.View {
 	v := lab.View{Role: "participant", Leader: m.coordinator(), Log: m.log}
 	switch {
 	case m.coordinates():
-		v.Role, v.Leads = "coordinator", true
+		v.Role, v.Leads = "coordinator", m.opens == 0
 	case m.long:
 		v.Role = "in doubt"
 	}
@@ -103,7 +106,18 @@ func (m *machine) Details() []trace.Field {
 	return fields
 }
 
-func (m *machine) restore(records []lab.Body) {
+// restore reads the file. What a killed process left may be in the cache only, and
+// must be on disk before anybody hears of it:
+//
+//	n5 writes "committed", is killed before the fsync, starts again and tells it. The
+//	power fails: n5 finds the position undecided and aborts it (R7)
+func (m *machine) restore(t *lab.Turn, records []lab.Body) {
+	if len(records) > 0 && !m.c.Broken(voteUnsynced) {
+		m.token = t.Sync(file)
+		if m.coordinates() {
+			m.opens = m.token
+		}
+	}
 	for _, b := range records {
 		switch r := b.(type) {
 		case preparedRecord:
@@ -146,7 +160,7 @@ func (m *machine) receive(t *lab.Turn, from lab.Node, body lab.Body) {
 		m.acked[from] = max(m.acked[from], b.Position)
 	case Inquire:
 		m.acked[from] = b.Position - 1 // it may have forgotten: a wiped disk
-		if m.log.Decided() >= b.Position {
+		if m.opens == 0 && m.log.Decided() >= b.Position {
 			m.tell(t, from)
 		}
 	}

@@ -123,6 +123,16 @@ func TestVotesAndDecisionsAreOnDisk(t *testing.T) {
 	shows(t, text+"\nbroken no-fsync", "lost > 20; acked > 100")
 }
 
+// A coordinator that is killed between its decision and the fsync finds the decision
+// when it starts again, in the cache. It tells nobody before it is on disk: the next
+// power cut takes it away, and what is undecided is aborted.
+func TestWhatAKillLeftInTheCacheIsSyncedFirst(t *testing.T) {
+	for us := 3_002_000; us < 3_008_000; us += 200 {
+		text := head + fmt.Sprintf("workload clients 0\ndo 3s n5 write\nfault %dus 1ms crash n5 lose=none\nfault %dus 2s crash n5 lose=all\ndo 8s n1 write", us, us+1500)
+		shows(t, text, "do2 = answered; divergent = 0; lost = 0")
+	}
+}
+
 // A participant that was away learns what it missed, aborted transactions included,
 // even if its disk was wiped: the coordinator keeps everything.
 func TestAParticipantIsBroughtUpToDate(t *testing.T) {
