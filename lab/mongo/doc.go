@@ -67,7 +67,8 @@
 //   - R6 A primary without a majority for an election timeout steps down.
 //   - R7 The winner first catches up: it asks all, waits until everybody has
 //     answered or is down, pulls what the newest has, refusing clients meanwhile;
-//     then writes a no-op of its term and serves. config catch-up bounds it.
+//     then writes a no-op of its term and serves. config catch-up bounds it; so does
+//     a newest log that parted from its own.
 //   - R8 Committed is what a majority has journaled, if it is of the primary's own
 //     term; all before goes with it.
 //   - R9 Rollback, as above. Logs are compared by term first, then stamp.

@@ -46,6 +46,9 @@ type version interface {
 	broke(t *lab.Turn, n lab.Node)
 	// pulled: a sync source has answered; its entries are in the log.
 	pulled(t *lab.Turn, m Batch)
+	// cannotCatchUp: what a new primary lacks belongs to a history that parted from
+	// its own (pv1).
+	cannotCatchUp(t *lab.Turn)
 	// advanced: somebody's position, or this one's own, has moved.
 	advanced(t *lab.Turn)
 	// request is a client's verb besides write and read; false if unknown.

@@ -129,6 +129,11 @@ func (m *member) parted(t *lab.Turn, p *peer, b Batch) {
 		m.dropSource(t) // the source is the older one: it is the one to roll back
 		return
 	}
+	if m.state == stateCatchUp {
+		m.dropSource(t)
+		m.v.cannotCatchUp(t)
+		return
+	}
 	if m.c.Broken(NoRollback) {
 		m.more(t, true)
 		return

@@ -189,6 +189,13 @@ func (p *pv1) checkCatchUp(t *lab.Turn) {
 	p.caughtUp(t, "nobody who answers has more than I")
 }
 
+// cannotCatchUp: a primary does not roll back, so it serves as it is, and whoever
+// has the other history rolls back to this one (bgsync.cpp: "Rollback situation
+// detected in catch-up mode").
+func (p *pv1) cannotCatchUp(t *lab.Turn) {
+	p.caughtUp(t, "the newest log is of another history than mine, and I shall not roll back")
+}
+
 // caughtUp opens the office with an entry of the new term: when a majority has it,
 // everything before it is committed (R8).
 func (p *pv1) caughtUp(t *lab.Turn, why string) {
@@ -210,11 +217,11 @@ func (p *pv1) advanced(t *lab.Turn) {
 	if c.before(p.began) && !p.c.Broken(NoOwnTerm) {
 		return
 	}
-	at, _ := p.oplog.find(c)
-	if at == 0 || !p.commit.before(p.oplog.at(at)) {
+	at, exact := p.oplog.find(c)
+	if !exact || !p.commit.before(c) {
 		return
 	}
-	p.commit = p.oplog.at(at)
+	p.commit = c
 	p.oplog.log.Decide(at)
 	p.satisfy(t, p.commit)
 }

@@ -21,19 +21,26 @@ func found(t *testing.T, name string) lab.Protocol {
 	return list[i]
 }
 
-// shows runs a recipe's text with more lines behind it and checks its expect lines.
-func shows(t *testing.T, protocol, text string, lines ...string) lab.Result {
+// run runs a recipe's text with more lines behind it.
+func run(t *testing.T, protocol, text string, lines ...string) lab.Result {
 	t.Helper()
 	p := found(t, protocol)
 	r, err := lab.Template(text+strings.Join(lines, "\n"), p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	expected, err := lab.Expectations(r)
+	result, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Quiet: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := lab.Run(lab.Options{Recipe: r, Protocol: p, Quiet: true})
+	return result
+}
+
+// shows runs it and checks its expect lines.
+func shows(t *testing.T, protocol, text string, lines ...string) lab.Result {
+	t.Helper()
+	result := run(t, protocol, text, lines...)
+	expected, err := lab.Expectations(result.Recipe)
 	if err != nil {
 		t.Fatal(err)
 	}
