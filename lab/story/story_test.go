@@ -236,3 +236,23 @@ func TestAFaultThatNothingSetOff(t *testing.T) {
 		t.Errorf("%d times in\n%s", n, text)
 	}
 }
+
+// What stands on the disk of a node that is down at the end is not counted as kept,
+// and the verdict says so.
+func TestALossSaysWhoIsDown(t *testing.T) {
+	r, p, err := family.Resolve("quorate recipe 2\nseed 1\nlength 3s\nvoters n1,n2,n3\nfault 2s 9s power * lose=all\n", "raft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := lab.Run(lab.Options{Recipe: r, Protocol: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, v := range story.Verdicts(p, result) {
+		found = found || strings.HasSuffix(v.Text, " (the disk of n1, n2, n3, down at the end, does not count)")
+	}
+	if !found {
+		t.Errorf("%+v", story.Verdicts(p, result))
+	}
+}

@@ -254,7 +254,7 @@ func Verdicts(p lab.Protocol, r lab.Result) []Verdict {
 	}
 	judge("C1", p.Epochs, m.SameEpoch, "no "+epochWord(p)+" had two leaders", epochWord(p)+"s in which two nodes led: %d")
 	judge("C2", !p.Leaderless, m.TwoLeaders, "never did two leaders acknowledge writes at once", "writes acknowledged by one leader while another acknowledged too: %d")
-	judge("C3", true, m.Lost, fmt.Sprintf("no acknowledged write is lost (of %d)", m.Acked), "acknowledged writes that are lost: %d")
+	judge("C3", true, m.Lost, fmt.Sprintf("no acknowledged write is lost (of %d)", m.Acked), "acknowledged writes that are lost: %d"+down(r))
 	if m.LostWorst > m.Lost {
 		list = append(list, Verdict{Checker: "C3", Sign: "✗", Text: fmt.Sprintf("C3 for a while %d acknowledged writes were missing from a serving leader", m.LostWorst)})
 	}
@@ -278,6 +278,20 @@ func Verdicts(p lab.Protocol, r lab.Result) []Verdict {
 		list[i].Text = strings.TrimSpace(list[i].Text)
 	}
 	return list
+}
+
+// down says of nodes that are down at the end that their disks were not looked at.
+func down(r lab.Result) string {
+	var names []string
+	for _, n := range r.Final {
+		if !n.Up && slices.Contains(r.Recipe.Nodes(), n.Node) {
+			names = append(names, fmt.Sprintf("n%d", n.Node))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return " (the disk of " + strings.Join(names, ", ") + ", down at the end, does not count)"
 }
 
 // tenths prints a/b with one digit behind the point.
