@@ -76,7 +76,7 @@ func TestMatrix(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s/%d", strings.ReplaceAll(row.protocol, "/", "-"), row.script, seed), func(t *testing.T) {
 				lines := []string{""}
 				if row.script != "f7" && row.script != "f11" { // whose own lines speak of how much is written
-					lines = append(lines, "workload every 400ms") // half as often: as telling, and faster
+					lines = append(lines, "workload every 500ms") // half as often: as telling, and faster
 				}
 				for _, w := range strings.Split(row.want, "; ") {
 					lines = append(lines, "expect "+w)

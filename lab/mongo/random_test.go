@@ -30,10 +30,11 @@ func TestRandomFaultsLoseNothingThatAMajorityJournaled(t *testing.T) {
 	}
 }
 
-// The same schedules see it when a majority counts what is not on disk.
+// The same schedules, with a power cut behind an answer, see it when a majority counts
+// what is not on disk.
 func TestRandomFaultsFindWhatIsNotJournaled(t *testing.T) {
 	for seed := uint64(1); seed <= schedules; seed++ {
-		if m := run(t, "mongo/pv1", randomFaults(seed), "broken no-fsync").Measures; m.Lost+m.LostWorst+m.Divergent > 0 {
+		if m := run(t, "mongo/pv1", randomFaults(seed), "fault 70s@ack 1s power * lose=all", "broken no-fsync").Measures; m.Lost+m.LostWorst+m.Divergent > 0 {
 			return
 		}
 	}
