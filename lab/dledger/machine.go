@@ -31,8 +31,9 @@ type machine struct {
 	outcome  parse      // of the last round
 	again    uint64     // the term in which it last said that it asks again at once
 	round    *voteRound // that runs
-	rounds   uint64     // so far
+	rounds   uint64     // so far, and the life: no two of a node have the same number
 	heard    id.Time    // follower: the leader's last heartbeat
+	compared comparison // follower: the last COMPARE
 	sent     id.Time    // leader: its last heartbeat
 	good     id.Time    // leader: the last that Q answered
 	beats    *beatRound // whose answers are not judged yet
@@ -109,7 +110,8 @@ func newMachine(c lab.Config) *machine {
 func (m *machine) Step(t *lab.Turn, e lab.Event) {
 	switch e := e.(type) {
 	case lab.Started:
-		m.restore(e.Files)
+		m.restore(t, e.Files)
+		m.rounds = uint64(m.c.Life) << 32
 		m.phase = m.c.Dice.Duration(0, flushEvery-1)
 		m.nextVote = t.Now
 		m.turn = t.Now
@@ -274,7 +276,7 @@ func (m *machine) ownMark() int {
 	return m.log.Len()
 }
 
-func (m *machine) restore(files map[string][]lab.Body) {
+func (m *machine) restore(t *lab.Turn, files map[string][]lab.Body) {
 	for _, b := range files[termFile] {
 		if r, ok := b.(termRecord); ok {
 			m.term, m.votedFor = r.term, r.votedFor
@@ -289,5 +291,9 @@ func (m *machine) restore(files map[string][]lab.Body) {
 			m.log.Truncate(r.index - 1)
 		}
 	}
-	m.durable = m.log.Len()
+	if m.c.Broken(fsyncFirst) { // what a killed process left may be in the cache only
+		t.Sync(termFile)
+		m.token = t.Sync(ledgerFile)
+		m.unsynced = []written{{m.token, m.log.Len()}}
+	}
 }

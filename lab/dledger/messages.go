@@ -57,6 +57,7 @@ type (
 		Compare uint64 // COMPARE: its term
 		Entries []lab.Entry
 		Commit  int
+		Round   uint64 // of COMPARE and the TRUNCATE behind it
 	}
 	// PushEntryResponse answers all but COMMIT.
 	PushEntryResponse struct {
@@ -66,8 +67,13 @@ type (
 		Result   result
 		End      int // the follower's last index
 		Conflict int // COMPARE: the first index of the term that conflicts; 0: none
+		Round    uint64
 	}
 )
+
+// A Round ties an answer to its question, and a TRUNCATE to its COMPARE, as RocketMQ's
+// remoting does by connection and request number. It is not counted as bytes of a
+// push.
 
 // pushKind is COMPARE, TRUNCATE, APPEND or COMMIT.
 type pushKind string

@@ -14,9 +14,10 @@ import (
 //	   └──── anything failed ───┘
 type pusher struct {
 	kind   pushKind
-	next   int // COMPARE: behind the entry to compare; APPEND: the next to send
-	match  int // up to here the follower is known to have the same ledger
-	own    int // the same, as far as the last is of the leader's term
+	next   int    // COMPARE: behind the entry to compare; APPEND: the next to send
+	match  int    // up to here the follower is known to have the same ledger
+	own    int    // the same, as far as the last is of the leader's term
+	round  uint64 // of the last COMPARE
 	waits  bool
 	asked  id.Time // COMPARE and TRUNCATE: when
 	pause  id.Time // not before
@@ -69,13 +70,15 @@ func (m *machine) pushTo(t *lab.Turn, n lab.Node, p *pusher) {
 	case compare:
 		p.next = min(p.next, m.log.Len()+1)
 		r.Index, r.Compare = p.next-1, m.termAt(p.next-1)
+		m.rounds++
+		p.round = m.rounds
 	case truncate:
 		r.Index = p.match + 1
 	case appendTo:
 		m.appendTo(t, n, p)
 		return
 	}
-	p.waits, p.asked = true, t.Now
+	p.waits, p.asked, r.Round = true, t.Now, p.round
 	t.Send(n, r)
 }
 
@@ -101,13 +104,21 @@ func (m *machine) appendTo(t *lab.Turn, n lab.Node, p *pusher) {
 
 // onPush is the follower's side. It takes pushes of its leader and term only.
 func (m *machine) onPush(t *lab.Turn, from lab.Node, p PushEntryRequest) {
-	r := PushEntryResponse{Kind: p.Kind, Term: p.Term, Index: p.Index, Result: success}
+	r := PushEntryResponse{Kind: p.Kind, Term: p.Term, Index: p.Index, Round: p.Round, Result: success}
 	switch {
 	case m.role != follower || m.leader != from || m.term != p.Term:
 		r.Result = unexpected
 	case p.Kind == compare:
+		if p.Term == m.compared.term && p.Round <= m.compared.round {
+			return // it comes again, or was overtaken by a later one
+		}
 		m.compareWith(p, &r)
+		m.compared = comparison{p.Term, p.Round, r.Result == success}
 	case p.Kind == truncate:
+		if m.compared != (comparison{p.Term, p.Round, true}) {
+			return // it comes again: what came behind it in the meantime is the leader's
+		}
+		m.compared.agreed = false
 		if m.log.Len() >= p.Index {
 			t.Rule("P2", fmt.Sprintf("TRUNCATE: entries %d to %d are not the leader's", p.Index, m.log.Len()))
 			m.log.Truncate(p.Index - 1)
@@ -121,6 +132,13 @@ func (m *machine) onPush(t *lab.Turn, from lab.Node, p PushEntryRequest) {
 	}
 	r.End = m.log.Len()
 	t.SendAfter(m.token, from, r)
+}
+
+// comparison is the last COMPARE that a follower answered. A TRUNCATE is good once,
+// behind its own COMPARE.
+type comparison struct {
+	term, round uint64
+	agreed      bool
 }
 
 // compareWith is P1: the same term at the same index, or where the difference begins.
@@ -162,7 +180,7 @@ func (m *machine) take(t *lab.Turn, p PushEntryRequest, r *PushEntryResponse) {
 // onPushed is the dispatcher's next step.
 func (m *machine) onPushed(t *lab.Turn, from lab.Node, r PushEntryResponse) {
 	p := &m.peers[from]
-	if m.role != leads || r.Term != m.term || r.Kind != p.kind || r.Kind != appendTo && !p.waits {
+	if m.role != leads || r.Term != m.term || r.Kind != p.kind || r.Kind != appendTo && (!p.waits || r.Round != p.round) {
 		return
 	}
 	switch {

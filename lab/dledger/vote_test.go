@@ -122,3 +122,44 @@ func TestCompareSaysWhereTheDifferenceBegins(t *testing.T) {
 		}
 	}
 }
+
+// A TRUNCATE is good once, behind its own COMPARE. One that the network brings again
+// would remove what was appended, and counted, in the meantime.
+func TestATruncateThatComesAgainRemovesNothing(t *testing.T) {
+	m := alone(4, 0, 2, 1, 1, 2)
+	push := func(p PushEntryRequest) int {
+		p.Term = 4
+		m.onPush(&lab.Turn{}, 2, p)
+		return m.log.Len()
+	}
+	push(PushEntryRequest{Kind: compare, Index: 2, Compare: 1, Round: 7})
+	if n := push(PushEntryRequest{Kind: truncate, Index: 3, Round: 7}); n != 2 {
+		t.Fatalf("%d entries behind TRUNCATE", n)
+	}
+	push(PushEntryRequest{Kind: appendTo, Index: 3, Entries: []lab.Entry{{Op: 3, Epoch: 4}, {Op: 4, Epoch: 4}}, Commit: 4})
+	push(PushEntryRequest{Kind: truncate, Index: 3, Round: 7})
+	push(PushEntryRequest{Kind: compare, Index: 2, Compare: 1, Round: 6})
+	if n := push(PushEntryRequest{Kind: truncate, Index: 3, Round: 6}); n != 4 || m.log.Decided() != 4 {
+		t.Errorf("%d entries, %d decided: an old TRUNCATE took something away", n, m.log.Decided())
+	}
+	push(PushEntryRequest{Kind: compare, Index: 3, Compare: 4, Round: 8})
+	if n := push(PushEntryRequest{Kind: truncate, Index: 4, Round: 8}); n != 3 {
+		t.Errorf("%d entries behind the next TRUNCATE", n)
+	}
+}
+
+// An answer to a question of a former life is not counted: the numbers of rounds
+// begin with the life.
+func TestAVoteOfAFormerLifeIsNotCounted(t *testing.T) {
+	m := alone(3, 0, 0)
+	m.Step(&lab.Turn{}, lab.Started{})
+	m.ask(&lab.Turn{})
+	old := VoteResponse{Term: 3, Result: accept, Round: m.round.number - 1<<32}
+	if m.onVote(&lab.Turn{}, 2, old); m.role == leads || m.round.accepted != 1 {
+		t.Errorf("%s with %d votes", m.role, m.round.accepted)
+	}
+	old.Round += 1 << 32
+	if m.onVote(&lab.Turn{}, 2, old); m.role != leads {
+		t.Errorf("%s with a majority", m.role)
+	}
+}
