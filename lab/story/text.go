@@ -28,7 +28,11 @@ func (t *Teller) Text(r lab.Result) string {
 		b.WriteString("\n" + wrap(about, "") + "\n")
 	}
 	if len(r0.Broken) > 0 {
-		b.WriteString("\n" + wrap("What follows is told as it goes when nothing is broken; the lines between and the verdicts show how it went.", "") + "\n")
+		note := "The captions (▌) tell how it goes when nothing is broken; the lines between them and the verdicts show how it went."
+		if t.language == "zh" {
+			note = "说明文字（▌）讲的是一切正常时的经过；其间各行与最后的判定才是这次实际发生的事。"
+		}
+		b.WriteString("\n" + wrap(note, "") + "\n")
 	}
 	var before []belief
 	for _, s := range t.steps {
@@ -211,7 +215,7 @@ func wrap(text, indent string) string {
 			column = 0
 		}
 		for _, r := range word {
-			if column >= width {
+			if column >= width && !strings.ContainsRune("，。；：、？！”）》", r) { // these begin no line
 				b.WriteString("\n" + indent)
 				column = 0
 			}
