@@ -301,6 +301,6 @@ func (m *cluster) Details() []trace.Field {
 	return []trace.Field{
 		trace.Text("cluster", state), trace.Num("current-epoch", m.epoch), trace.Num("last-vote-epoch", m.lastVote),
 		trace.Num("shards", uint64(bits.OnesCount8(m.me.Claims))), trace.Num("offset", uint64(m.data.log.Len())),
-		trace.Text("pfail", list(pfail)), trace.Text("fail", list(fail)), trace.Num("votes", uint64(m.attempt.votes)),
+		trace.Text("pfail", list(pfail)), trace.Text("fail", list(fail)), trace.Num("votes", uint64(len(m.attempt.votes))),
 	}
 }

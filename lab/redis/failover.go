@@ -14,9 +14,9 @@ type attempt struct {
 	rank  int
 	asked bool
 	epoch uint64
-	votes int
-	next  id.Time // when something is due; Never: no attempt
-	made  bool    // one was made in this life: at means something
+	votes []lab.Node // who voted for it
+	next  id.Time    // when something is due; Never: no attempt
+	made  bool       // one was made in this life: at means something
 }
 
 // failover is R2 and R3 at a replica whose master has failed.
@@ -105,13 +105,16 @@ func (m *cluster) voteAsked(t *lab.Turn, p *peer, r AuthRequest) {
 // shards, under the epoch of the vote.
 func (m *cluster) voteHeard(t *lab.Turn, p *peer, v AuthAck) {
 	a := &m.attempt
+	if slices.Contains(a.votes, p.Node) {
+		return // the same vote once more: the source counts without looking, for TCP repeats nothing
+	}
 	if !a.asked || v.Epoch != a.epoch || !p.voter() || m.me.Master == 0 || t.Now.Sub(a.at) > 2*m.timeout {
 		return
 	}
-	if a.votes++; a.votes < m.quorum() {
+	if a.votes = append(a.votes, p.Node); len(a.votes) < m.quorum() {
 		return
 	}
-	t.Rule("R5", fmt.Sprintf("%d votes in epoch %d, a majority of the masters: takes the slots of n%d", a.votes, a.epoch, m.me.Master))
+	t.Rule("R5", fmt.Sprintf("%d votes in epoch %d, a majority of the masters: takes the slots of n%d", len(a.votes), a.epoch, m.me.Master))
 	old := m.peer(m.me.Master)
 	m.me.Master, m.me.Config, m.me.Claims = 0, a.epoch, old.Claims
 	old.Claims = 0

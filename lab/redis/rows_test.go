@@ -204,6 +204,27 @@ expect changes = 0
 	}
 }
 
+// R5: a vote that arrives twice is one vote. Two replicas have one vote of two each;
+// counted twice, both would have a majority, and the same epoch.
+func TestAVoteThatArrivesTwiceIsOneVote(t *testing.T) {
+	shows(t, `quorate recipe 2
+seed 1
+length 85s
+voters all
+workload every 1s
+fault 20s 80s crash n5 lose=none
+fault 30s@send-FAIL 3s drop *>* rate=1000 message=PING
+fault 30s@send-FAIL 3s drop *>* rate=1000 message=PONG
+fault 30s@send-FAIL 3s drop n3<>n4 rate=1000 message=AUTH_REQUEST
+fault 30s@send-FAIL 3s duplicate *>* rate=1000
+fault 30s 10s hold n3>n1 message=AUTH_REQUEST by=1s count=1
+fault 30s 10s hold n4>n2 message=AUTH_REQUEST by=1s count=1
+expect fired R4 >= 4
+expect fired R5 = 0
+expect same-epoch = 0
+`, named(t, "redis/cluster"), 1, 2)
+}
+
 // cluster-require-full-coverage, the source's default: without n2 and its slots
 // nobody is served.
 func TestFullCoverageStopsTheClusterForOneShard(t *testing.T) {
