@@ -73,6 +73,14 @@ func TestRow(t *testing.T) {
 		{"epoch", "f2", "two-leaders > 100; lost > 100; same-epoch = 0"},
 		{"ask-others", "f5", "changes = 0; lost = 0; fired R4 <= 11"}, // those of the start
 		{"ask-others", "f3", "changes = 0; lost = 0; acked > 1700"},   // nobody may elect, but who leads goes on alone
+		{"plain", "f3", "two-leaders > 100; lost > 100; divergent > 0; leader = n5"},
+		{"plain", "f6", "lost > 100; changes >= 2; changes <= 3; leader = n5"}, // 3: the one whose Alive is late wins at first
+		{"plain", "f12a", "changes = 0; lost = 0; fired R4 >= 20"},
+		{"plain", "f12b", "two-leaders > 0; lost > 0; leader = n5"},
+		{"hardened", "f8n", "two-leaders = 0; lost > 0"}, // answered by one node: the same as F8
+		{"hardened", "f10w", "lost > 100; same-epoch = 0; leader = n5"},
+		{"hardened", "f11", "two-leaders = 0; lost > 100; same-epoch = 0"}, // no clock is compared
+		{"hardened", "f12a", "changes = 0; lost = 0; gap < 1s"},
 		{"hardened", "f1", "recovery <= 4500ms; lost > 100; changes = 2; same-epoch = 0"},
 		{"hardened", "f2", "two-leaders = 0; lost > 100; same-epoch = 0; recovery <= 5s; fired R10 = 1"},
 		{"hardened", "f3", "two-leaders = 0; lost = 0; gap > 55s"}, // no side goes on

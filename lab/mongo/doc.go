@@ -80,6 +80,9 @@
 //   - R13 A heartbeat of the primary, and a pull from a source that knows of one,
 //     put the next election off.
 //
+// Left out: arbiters, who vote and hold no data (one refuses its vote while it sees a
+// healthy primary of no lower priority), and changes of the configuration.
+//
 // It promises one primary a term; that what a majority journaled is never rolled
 // back; that no more than one primary acknowledges with w majority. It does not
 // promise, and the lab shows: with w 1 an acknowledged write is gone when another is
