@@ -10,6 +10,7 @@ import (
 	"github.com/quorate/quorate/internal/id"
 	"github.com/quorate/quorate/lab"
 	"github.com/quorate/quorate/lab/recipes"
+	"github.com/quorate/quorate/lab/storm"
 	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
 )
@@ -159,6 +160,28 @@ fault %dus 60s crash n3 lose=all
 		if lost(s) == 0 {
 			t.Errorf("%s (%s): no crash loses anything", s, bug)
 		}
+	}
+}
+
+// Whatever is lost, doubled, delayed and restarted, nothing that was answered is lost
+// and all servers decide the same, by 3 to 9 of them; local reads may be stale. The
+// tick is a tenth of the default, so that a run has several elections.
+func TestStormsM104(t *testing.T) {
+	const storms = 100
+	led, changes := 0, 0
+	for seed := range uint64(storms) {
+		res := play(t, recipe(t, storm.Recipe(seed, storm.Options{Seconds: 15, Config: "config tick 200ms\nconfig resend-max 2s"})), nil)
+		up := slices.ContainsFunc(res.Final, func(n lab.NodeState) bool { return n.Up })
+		if m := res.Measures; up && m.Lost > 0 || m.LostWorst+m.Divergent+m.SameEpoch > 0 {
+			t.Errorf("seed %d: %+v", seed, m)
+		}
+		if res.Leader != 0 {
+			led++
+		}
+		changes += res.Measures.Changes
+	}
+	if led < storms*9/10 || changes < storms/2 {
+		t.Errorf("only %d of %d storms end with a leader; %d changes", led, storms, changes)
 	}
 }
 
