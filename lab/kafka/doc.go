@@ -77,6 +77,9 @@
 //     its successor: it has no lease and no check of its own (F2). And a new leader
 //     may know a high watermark below what its predecessor had answered, until all of
 //     the set has fetched from it: for that long consumers see less than before (F12b).
+//   - Two leaders may answer at once (C2), of different epochs: one that slept finds the
+//     fetches of its set in the queue when it wakes, and answers before it hears of its
+//     successor. Nothing is lost by that, for the successor was in the set.
 //   - Leader and controller may be different brokers; a partition between those two alone
 //     does no harm, for they meet in the service only.
 //
