@@ -203,6 +203,26 @@ func TestAnEpochOutlivesThePowerOnlyHardened(t *testing.T) {
 	shows(t, "hardened", walk, append(power, "broken volatile-epoch", "expect same-epoch > 0")...)
 }
 
+// TestAStateThatComesAgainIsOfThePast: n4 restarts and takes the leader's State. The
+// network delivers that once more when n4 has long got another write, which a majority
+// acknowledged; then n5 dies and n4 leads.
+func TestAStateThatComesAgainIsOfThePast(t *testing.T) {
+	shows(t, "hardened", `quorate recipe 2
+seed 1
+length 45s
+voters n1,n2,n3,n4,n5
+workload clients 0
+config acks quorum
+do 5s n5 write
+do 16s n5 write
+fault 12s 1s crash n4 lose=none
+fault 12s 10s replay n5>n4 rate=1000 within=15s
+fault 31s 3600s crash n5 lose=none
+expect leader = n4
+expect do2 = answered
+expect lost = 0`)
+}
+
 func TestUnknownVerbsAreRefused(t *testing.T) {
 	shows(t, "plain", walk, "do 5s n5 fly", "expect do2 = refused", "expect said2 = bully knows write and read, not fly")
 }

@@ -51,7 +51,7 @@ func (m *machine) replicate(t *lab.Turn, from lab.Node, b lab.Body) {
 			m.update(t, from, b)
 		}
 	case state:
-		if from == m.leader {
+		if from == m.leader && m.copying { // one that comes again or late is of the past
 			m.take(t, from, b.entries)
 		}
 	case copyRequest:
