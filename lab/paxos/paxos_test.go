@@ -217,6 +217,25 @@ do 4s n3 propose blue
 	}
 }
 
+// A value that one of three accepted is neither kept nor gone: if the next proposer
+// asks that one it must propose it, else it may propose its own. Both are legal.
+func TestAcceptedByOneOfThreeMayGoEitherWay(t *testing.T) {
+	for _, c := range []struct{ away, chosen string }{{"n2", "red"}, {"n1", "blue"}} {
+		text := head[:strings.Index(head, "voters")] + `voters n1,n2,n3
+workload clients 0
+fault 900ms 900ms drop n1>* rate=1000 message=P2a
+fault 1500ms 10s isolate ` + c.away + `
+fault 1700ms 10s crash n1 lose=all
+do 1s n1 propose red
+do 3s n3 propose blue
+`
+		if c.away == "n2" {
+			text = strings.Replace(text, "1700ms 10s crash", "1700ms 1s crash", 1)
+		}
+		shows(t, "paxos/single", text, "said2 = chosen: "+c.chosen+"; divergent = 0")
+	}
+}
+
 // Paxos does not know that a repeated write is the same one: while the leader hears
 // no acceptance, its client asks again, and every attempt gets a slot.
 func TestARepeatedWriteTakesTwoSlots(t *testing.T) {

@@ -110,11 +110,12 @@ func (m *machine) upTo(z zxid) bool { return m.history.upTo(z) <= m.lead.committ
 
 // syncAsked: somebody wants to be as new as the leader is now. If proposals are
 // under way the sign goes behind them, so that a learner reads it after their
-// commits. No quorum is asked: a leader that does not know yet that it is none
+// commits. Every server waits for at most outstandingMax of them, which bounds the
+// list. No quorum is asked: a leader that does not know yet that it is none
 // answers too, as ZooKeeper's does.
 func (m *machine) syncAsked(t *lab.Turn, from lab.Node, id uint64) {
 	l := m.lead
-	if l.phase != broadcasting || len(l.syncs) >= outstandingMax {
+	if l.phase != broadcasting {
 		return
 	}
 	s := pendingSync{m.history.last(), from, id}

@@ -68,6 +68,11 @@
 //     brings the server to where its leader is. It asks no quorum, so even this is
 //     not linearizable if a second leader is already in office.
 //   - A silent leader is missed only after syncLimit × tick (10 s).
+//   - A leader that is back before anybody missed it (its host restarts within a
+//     syncLimit and says nothing) is LOOKING in round 1, as when it was elected, and
+//     the others still answer that they follow it: it leads again by their old votes,
+//     perhaps with less than they have. R9 then saves what a majority has, and costs
+//     an initLimit (20 s) without service.
 //   - Votes are sent again after 200 ms doubling to 60 s, so after a long partition
 //     without any majority the servers may sit side by side for most of a minute
 //     until one speaks again (F3).
@@ -79,7 +84,8 @@
 // # What differs from the sources
 //
 // A SNAP is the list of transactions. Between NEWLEADER and UPTODATE a learner
-// acknowledges proposals at once where the sources keep them until UPTODATE. In the
+// logs proposals at once, and acknowledges them behind NEWLEADER, where the sources
+// keep them until UPTODATE. In the
 // case that a learner is ahead by an epoch of its own LearnerHandler sends TRUNC,
 // although it says elsewhere that a TRUNC must not cross an epoch; here a SNAP goes
 // out. The end of a TCP connection is a message of its own, CLOSE (connection.go).

@@ -232,6 +232,33 @@ fault 10s 2s wipe n2
 	}
 }
 
+// A leader that is back before anybody missed it leads again by its old votes, with
+// less than its followers have. R9 turns them away, until an initLimit later somebody
+// else is elected; without R9 what a majority has on disk is cut off.
+func TestLeaderThatIsBackAtOnceM104(t *testing.T) {
+	r := recipe(t, `seed 3
+length 60s
+voters all
+workload clients 3
+fault 10s@held2 400ms crash leader lose=all reset=no
+`)
+	takenBack := func() (got lab.Measures, nodes int) {
+		got = play(t, r, func(e trace.Event) {
+			if e.Kind == trace.Truncated {
+				nodes++
+			}
+		}).Measures
+		return got, nodes
+	}
+	if m, nodes := takenBack(); m.Lost != 0 || nodes != 0 || m.Gap < 20*id.Second || m.Gap > 22*id.Second || m.Changes != 1 {
+		t.Errorf("%d servers take something back; %+v", nodes, m)
+	}
+	r.Broken = []faults.Switch{takeAhead}
+	if m, nodes := takenBack(); nodes < 3 || m.Changes != 0 {
+		t.Errorf("with take-ahead %d servers take something back; %+v", nodes, m)
+	}
+}
+
 // ZOOKEEPER-1277: after the last counter of an epoch comes an election.
 func TestFullCounterForcesElectionM102(t *testing.T) {
 	got := play(t, recipe(t, `seed 1
