@@ -63,7 +63,9 @@
 //   - R3 Term+1; its own vote to disk, then RequestVotes.
 //   - R4 A voter refuses an older term, another configuration, a candidate whose log
 //     is behind, a second vote in a term. A vote is on disk before the reply leaves.
-//   - R5 A higher term is adopted wherever it is seen; a primary steps down by it.
+//   - R5 A higher term is adopted wherever it is seen; a primary steps down by it. Also
+//     in the reports of who has what: a member that has voted in a new term goes on
+//     pulling from the old primary for a moment, which must not count it.
 //   - R6 A primary without a majority for an election timeout steps down.
 //   - R7 The winner first catches up: it asks all, waits until everybody has
 //     answered or is down, pulls what the newest has, refusing clients meanwhile;

@@ -46,6 +46,8 @@ type version interface {
 	broke(t *lab.Turn, n lab.Node)
 	// pulled: a sync source has answered; its entries are in the log.
 	pulled(t *lab.Turn, m Batch)
+	// adopt: a message shows a term (pv1).
+	adopt(t *lab.Turn, term uint64)
 	// cannotCatchUp: what a new primary lacks belongs to a history that parted from
 	// its own (pv1).
 	cannotCatchUp(t *lab.Turn)
@@ -180,6 +182,9 @@ func (m *member) receive(t *lab.Turn, from lab.Node, b lab.Body) {
 		m.takeTail(t, p, b)
 	case UpdatePosition:
 		p.heardAt = t.Now
+		if !m.c.Broken(NoReportTerm) {
+			m.v.adopt(t, b.Term)
+		}
 		m.takePositions(t, b)
 	default:
 		m.v.received(t, from, b)

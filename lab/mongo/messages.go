@@ -62,8 +62,12 @@ type OplogTail struct {
 }
 
 // UpdatePosition tells the sync source how far members have come, and the source
-// passes on what is news to it.
-type UpdatePosition struct{ Positions []position }
+// passes on what is news to it. It carries the sender's term: who has voted in a newer
+// one may still pull from the old primary, but must not help it to commit.
+type UpdatePosition struct {
+	Term      uint64
+	Positions []position
+}
 
 type position struct {
 	Node             lab.Node
@@ -167,7 +171,7 @@ func (m OplogTail) Fields() []trace.Field {
 func (m OplogTail) Bytes() int { return lab.Bytes(m) + len(m.Times)*2*8 }
 
 func (m UpdatePosition) Fields() []trace.Field {
-	var fields []trace.Field
+	fields := []trace.Field{trace.Num("term", m.Term)}
 	for _, p := range m.Positions {
 		fields = append(fields, trace.Num("member", p.Node), trace.Num("applied", p.Applied.Stamp), trace.Num("durable", p.Durable.Stamp))
 	}
@@ -175,7 +179,7 @@ func (m UpdatePosition) Fields() []trace.Field {
 }
 
 // Bytes counts each position: a member and two opTimes.
-func (m UpdatePosition) Bytes() int { return 16 + len(m.Positions)*5*8 }
+func (m UpdatePosition) Bytes() int { return 16 + 8 + len(m.Positions)*5*8 }
 
 func (m Fresh) Fields() []trace.Field {
 	return []trace.Field{trace.Num("round", m.Round), trace.Num("optime", m.OpTime.Stamp)}

@@ -238,7 +238,7 @@ func (m *member) report(t *lab.Turn) {
 		return
 	}
 	m.told = now
-	t.Send(m.pull.source, UpdatePosition{Positions: []position{now}})
+	t.Send(m.pull.source, UpdatePosition{Term: m.term, Positions: []position{now}})
 }
 
 // takePositions takes note of others' progress and passes on what is news.
@@ -268,7 +268,7 @@ func (m *member) takePositions(t *lab.Turn, u UpdatePosition) {
 	}
 	m.v.advanced(t)
 	if m.pull.source != 0 && !m.isPrimary() {
-		t.Send(m.pull.source, UpdatePosition{Positions: news})
+		t.Send(m.pull.source, UpdatePosition{Term: m.term, Positions: news})
 	}
 }
 

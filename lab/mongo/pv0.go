@@ -99,6 +99,7 @@ func (p *pv0) started(t *lab.Turn) {
 
 func (p *pv0) asked(*lab.Turn, lab.Node, Heartbeat) {}
 func (p *pv0) durable(*lab.Turn, id.Token)          {}
+func (p *pv0) adopt(*lab.Turn, uint64)              {}
 func (p *pv0) cannotCatchUp(*lab.Turn)              {}
 
 func (p *pv0) request(*lab.Turn, lab.Request) bool { return false }

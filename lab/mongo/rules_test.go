@@ -118,6 +118,17 @@ fault 60s 60s crash r1 lose=none
 voters all
 fault 60s 30s cut r1<>r5
 `, "expect fired R5 = 0", "expect fired R5 > 0"},
+	{"mongo/pv1", NoReportTerm, // n2 has just voted for n1 in term 3 and still pulls from n3, which leads in term 2
+		head + `length 79s
+voters n1,n2,n3
+workload clients 0
+config catch-up 1ms
+config priorities equal
+fault 55s 30s cut n1<>n3
+fault 55s 30s drop n2>n1 rate=1000 message=Batch
+do 50s n3 write
+do 64372ms n3 write
+`, "expect fired R3 = 2\nexpect lost = 0\nexpect divergent = 0", "expect do2 = answered\nexpect lost = 1\nexpect divergent > 0"},
 	{"mongo/pv1", NoFsync,
 		head + `length 100s
 voters all

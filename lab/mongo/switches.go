@@ -8,23 +8,24 @@ import (
 
 // The rules that can be broken.
 const (
-	NoRollback   faults.Switch = "no-rollback"   // both
-	NoStepDown   faults.Switch = "no-step-down"  // both
-	NoLease      faults.Switch = "no-lease"      // pv0
-	NoVeto       faults.Switch = "no-veto"       // pv0
-	NoFreshness  faults.Switch = "no-freshness"  // pv0
-	NoPriority   faults.Switch = "no-priority"   // pv0
-	DurableLease faults.Switch = "durable-lease" // pv0; mends what pv0 lacks
-	TrueClock    faults.Switch = "true-clock"    // pv0; likewise
-	ForgetVote   faults.Switch = "forget-vote"   // pv1
-	NoDryRun     faults.Switch = "no-dry-run"    // pv1
-	NoLogCheck   faults.Switch = "no-log-check"  // pv1
-	NoOwnTerm    faults.Switch = "no-own-term"   // pv1
-	NoCatchUp    faults.Switch = "no-catch-up"   // pv1
-	NoPullRearm  faults.Switch = "no-pull-rearm" // pv1
-	NoTakeover   faults.Switch = "no-takeover"   // pv1
-	VoteLock     faults.Switch = "vote-lock"     // pv1
-	NoFsync      faults.Switch = "no-fsync"      // pv1
+	NoRollback   faults.Switch = "no-rollback"    // both
+	NoStepDown   faults.Switch = "no-step-down"   // both
+	NoLease      faults.Switch = "no-lease"       // pv0
+	NoVeto       faults.Switch = "no-veto"        // pv0
+	NoFreshness  faults.Switch = "no-freshness"   // pv0
+	NoPriority   faults.Switch = "no-priority"    // pv0
+	DurableLease faults.Switch = "durable-lease"  // pv0; mends what pv0 lacks
+	TrueClock    faults.Switch = "true-clock"     // pv0; likewise
+	ForgetVote   faults.Switch = "forget-vote"    // pv1
+	NoDryRun     faults.Switch = "no-dry-run"     // pv1
+	NoLogCheck   faults.Switch = "no-log-check"   // pv1
+	NoOwnTerm    faults.Switch = "no-own-term"    // pv1
+	NoCatchUp    faults.Switch = "no-catch-up"    // pv1
+	NoPullRearm  faults.Switch = "no-pull-rearm"  // pv1
+	NoReportTerm faults.Switch = "no-report-term" // pv1
+	NoTakeover   faults.Switch = "no-takeover"    // pv1
+	VoteLock     faults.Switch = "vote-lock"      // pv1
+	NoFsync      faults.Switch = "no-fsync"       // pv1
 )
 
 var sharedSwitches = []lab.Switch{
@@ -48,6 +49,7 @@ var switches1 = append([]lab.Switch{
 	{Name: NoOwnTerm, What: "an entry of an older term is committed by counting (R8)"},
 	{Name: NoCatchUp, What: "a new primary serves without asking what the others have (R7)"},
 	{Name: NoPullRearm, What: "only the primary's own heartbeats put an election off, pulling does not (R13)"},
+	{Name: NoReportTerm, What: "a primary counts who has what without looking at the term in which it is said (R5)"},
 	{Name: NoTakeover, What: "a member of higher priority leaves the primary in office (R10)"},
 	{Name: VoteLock, What: "as in pv0, a vote binds for 30 s, whatever the term (R4)"},
 	{Name: NoFsync, What: "a majority counts what is in memory, and journals are flushed every 100 ms (R8)"},
