@@ -143,7 +143,7 @@ func (m *machine) conclude(t *lab.Turn) {
 	case r.valid < q:
 		t.Rule("E1", fmt.Sprintf("%d of %d answered: the same term again", r.valid, len(m.c.Voters)))
 	case r.valid-r.larger < q:
-		t.Rule("E4", fmt.Sprintf("%d ledgers are ahead of mine: wait longer", r.larger))
+		t.Rule("E4", fmt.Sprintf("ledgers ahead of mine: %d of %d, wait longer", r.larger, r.valid))
 		wait += m.voteMax
 	case r.accepted >= q && r.term == m.term:
 		m.lead(t)
@@ -152,7 +152,7 @@ func (m *machine) conclude(t *lab.Turn) {
 		m.outcome = revoteNow
 		wait = maintainer
 	default:
-		t.Rule("E2", fmt.Sprintf("%d votes of %d answers: no result, the next round is in the next term", r.accepted, r.valid))
+		t.Rule("E2", fmt.Sprintf("votes: %d of %d answers, no result; the next round is in the next term", r.accepted, r.valid))
 		m.outcome = waitToVoteNext
 	}
 	m.nextVote = t.Now.Add(wait)

@@ -148,15 +148,19 @@ func (m *multi) onNack(t *lab.Turn, from lab.Node, n Nack) {
 // quit gives the lead, or the way to it, up. What clients wait for may still be
 // chosen under somebody else's ballot: nobody knows.
 func (m *multi) quit(t *lab.Turn) {
-	if m.role == leading {
-		t.Rule("R5", "a higher ballot than mine was promised: I no longer lead")
-	}
 	for _, w := range m.requests {
 		t.Fail(w.request, "R5 the lead is lost before the value was chosen")
 	}
 	m.dropReads(t)
 	m.requests, m.open, m.told = nil, nil, nil
 	m.role, m.leader, m.retry = following, 0, id.Never
+}
+
+// overtaken tells that another ballot ends the lead.
+func (m *multi) overtaken(t *lab.Turn, b ballot) {
+	if m.role == leading && b > m.ballot {
+		t.Rule("R5", fmt.Sprintf("ballot %d is above mine, %d: I no longer lead", b, m.ballot))
+	}
 }
 
 // dropReads sends those who read elsewhere: a read has no effect.

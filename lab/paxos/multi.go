@@ -187,6 +187,7 @@ func (m *multi) onP1a(t *lab.Turn, from lab.Node, p P1a) {
 	}
 	if p.Ballot > m.a.promised {
 		t.Rule("R1", fmt.Sprintf("promises ballot %d to n%d", p.Ballot, from))
+		m.overtaken(t, p.Ballot)
 		m.follow(t, 0, 0)
 		m.a.promise(t, p.Ballot)
 	}
@@ -200,6 +201,7 @@ func (m *multi) onP2a(t *lab.Turn, from lab.Node, p P2a) {
 		m.nack(t, from, p.Ballot)
 		return
 	}
+	m.overtaken(t, p.Ballot)
 	m.follow(t, from, p.Ballot)
 	m.a.accept(t, p.Ballot, p.Slot, p.Value)
 	t.SendAfter(m.a.token, from, P2b{Ballot: p.Ballot, Slot: p.Slot})
@@ -243,6 +245,7 @@ func (m *multi) onHeartbeat(t *lab.Turn, from lab.Node, h Heartbeat) {
 		m.nack(t, from, h.Ballot)
 		return
 	}
+	m.overtaken(t, h.Ballot)
 	m.follow(t, from, h.Ballot)
 	t.Send(from, Pong{Ballot: h.Ballot, Round: h.Round})
 	if m.a.decided() < h.Chosen && (m.asked == 0 || t.Now.Sub(m.asked) >= m.beat) {
