@@ -33,7 +33,7 @@ func TestRandomFaultsM90(t *testing.T) {
 	acked := 0
 	for seed := uint64(1); seed <= schedules; seed++ {
 		r, result := run(t, schedule(seed), ours, 0)
-		if slices.ContainsFunc(result.Final, func(s lab.NodeState) bool { return !s.Up }) {
+		if slices.ContainsFunc(r.Voters, func(n lab.Node) bool { return !result.Final[n-1].Up }) {
 			continue // a fault waited for its moment so long that the run ends within it
 		}
 		shows(t, r, result, "same-epoch = 0", "lost = 0",
@@ -53,7 +53,7 @@ func TestRandomFaultsM90(t *testing.T) {
 			}
 		}
 	}
-	if acked < 10*schedules {
+	if acked < 30*schedules {
 		t.Errorf("%d writes were acknowledged in all: these schedules test nothing", acked)
 	}
 }
