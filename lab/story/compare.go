@@ -23,12 +23,21 @@ func Expected(list []lab.Expectation, r lab.Result) string {
 		if !e.Met(r) {
 			sign = "✗"
 		}
-		fmt.Fprintf(&b, "  %s %s: expected %s, found %s\n", sign, measured(e), strings.TrimPrefix(e.Op+" "+e.Value, "= "), e.Found(r))
+		fmt.Fprintf(&b, "  %s %s: expected %s, found %s\n", sign, measured(e), strings.TrimPrefix(e.Op+" "+e.Value, "= "), found(e, r))
 	}
 	if b.Len() == 0 {
 		return ""
 	}
 	return "\nExpected of " + r.Protocol + "\n" + b.String()
+}
+
+// found is what the run shows; a span to the millisecond.
+func found(e lab.Expectation, r lab.Result) string {
+	text := e.Found(r)
+	if d, err := sim.ParseDuration(text); err == nil && d >= id.Millisecond {
+		return sim.FormatDuration(d / id.Millisecond * id.Millisecond)
+	}
+	return text
 }
 
 // measured says in words what an expectation speaks of. Requests are the recipe's do
