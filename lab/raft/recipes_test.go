@@ -58,7 +58,7 @@ func translated(t *testing.T, text string) {
 			lines[words[0]] = true
 		}
 	}
-	for _, need := range []string{"title", "title.zh", "about", "about.zh", "lesson", "lesson.zh", "source"} {
+	for _, need := range []string{"title", "title.zh", "about", "about.zh", "lesson", "lesson.zh", "without", "without.zh", "source"} {
 		if !lines[need] {
 			t.Errorf("no %s", need)
 		}
