@@ -52,6 +52,7 @@ type step struct {
 	refusals []reason
 	unknown  int
 	reads    int
+	others   int // requests of a recipe's own verbs
 	after    []belief // of every node at its end
 }
 
@@ -415,7 +416,11 @@ func (t *Teller) answer(e trace.Event) {
 	case outcome == "answered" && verb == "write":
 		s.acked[e.Node.Node]++
 	case outcome == "answered":
-		s.reads++
+		if verb == "read" {
+			s.reads++
+		} else {
+			s.others++
+		}
 	case outcome == "unknown":
 		s.unknown++
 	case outcome == "refused":
@@ -449,20 +454,28 @@ func (t *Teller) verdict(e trace.Event) {
 		}
 	case "lost-worst":
 		if n != 0 {
-			t.say(e, fmt.Sprintf("✗ n%d begins to serve without %s that clients were told is safe", n, plural(number("lost"), "write")))
+			t.say(e, fmt.Sprintf("✗ n%d serves without %s that clients had been promised", n, plural(number("lost"), "write")))
 		}
 	case "divergent":
 		if s := t.now(); n != 0 {
 			if s.repeated["divergent"]++; s.repeated["divergent"] > repeatedMax {
 				return // the verdict has how many
 			}
-			t.say(e, fmt.Sprintf("✗ n%d decides operation %d at position %d, where n%d decided %d", n, number("operation"), number("index"), number("other"), number("theirs")))
+			t.say(e, fmt.Sprintf("✗ n%d decides %s at position %d, where n%d decided %s", n, entryText(number("operation")), number("index"), number("other"), entryText(number("theirs"))))
 		}
 	case "stale":
 		if n != 0 {
 			t.say(e, fmt.Sprintf("✗ n%d answers a read without write %d, acknowledged before the read began", n, number("without")))
 		}
 	}
+}
+
+// entryText names what stands at a position.
+func entryText(op uint64) string {
+	if op == 0 {
+		return "no client's write (a no-op, say)"
+	}
+	return fmt.Sprintf("operation %d", op)
 }
 
 // Seconds prints a time in seconds with three digits, as 60.310 s.

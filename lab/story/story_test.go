@@ -63,7 +63,7 @@ func TestAStoryInChinese(t *testing.T) {
 // What a checker saw stands where it happened, and among the verdicts.
 func TestAStoryTellsWhatWentWrong(t *testing.T) {
 	text, r := tell(t, "f2", "bully/plain", "en")
-	for _, want := range []string{"acknowledges writes while n", "that clients were told is safe", "✗ C2 ", "✗ C3 "} {
+	for _, want := range []string{"acknowledges writes while n", "that clients had been promised", "✗ C2 ", "✗ C3 "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

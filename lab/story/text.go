@@ -117,6 +117,9 @@ func (t *Teller) sums(b *strings.Builder, s *step) {
 	if s.reads > 0 {
 		parts = append(parts, plural(uint64(s.reads), "read")+" answered")
 	}
+	if s.others > 0 {
+		parts = append(parts, plural(uint64(s.others), "other request")+" answered")
+	}
 	if s.unknown > 0 {
 		parts = append(parts, plural(uint64(s.unknown), "request")+" with an unknown outcome")
 	}
