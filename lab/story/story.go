@@ -52,7 +52,7 @@ type step struct {
 	refusals []reason
 	unknown  int
 	reads    int
-	others   int // requests of a recipe's own verbs
+	others   int      // requests of a recipe's own verbs
 	after    []belief // of every node at its end
 }
 
