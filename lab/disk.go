@@ -284,6 +284,9 @@ func (d *disk) open() (map[string][]Body, int) {
 	files := map[string][]Body{}
 	count := 0
 	for _, f := range d.files {
+		if slices.Contains(d.n.r.Protocol.SyncedAtStart, f.name) {
+			must(f.f.Sync()) // part of starting, which takes no time here and is no fsync of an operation
+		}
 		for _, s := range f.serials {
 			files[f.name] = append(files[f.name], d.bodies[s])
 			count++

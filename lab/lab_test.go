@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/quorate/quorate/internal/id"
+	"github.com/quorate/quorate/sim"
 	"github.com/quorate/quorate/trace"
 )
 
@@ -327,5 +328,28 @@ func TestExpectations(t *testing.T) {
 		if _, err := Expectations(r.Recipe); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q is taken: %v", text, err)
 		}
+	}
+}
+
+// A killed process comes back to what was only in the cache. If its recovery syncs
+// that, the next power cut does not take what the process has acted on since.
+func TestSyncedAtStart(t *testing.T) {
+	left := func(p Protocol) int {
+		r := &run{Options: Options{Protocol: p}, recipe: &sim.Recipe{Seed: 1}, world: sim.NewWorld(1, nil)}
+		r.checker = newChecker(r)
+		n := newNode(r, 1)
+		n.disk.write("log", entryRecord{Entry{Op: 1}})
+		n.disk.crash("none")
+		if _, found := n.disk.open(); found != 1 {
+			t.Errorf("a kill took a record from the cache")
+		}
+		n.disk.crash("all")
+		_, found := n.disk.open()
+		return found
+	}
+	careful := fixedProtocol
+	careful.SyncedAtStart = []string{"log"}
+	if careless, kept := left(fixedProtocol), left(careful); careless != 0 || kept != 1 {
+		t.Errorf("%d left without, %d with", careless, kept)
 	}
 }

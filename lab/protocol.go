@@ -32,6 +32,9 @@ type Protocol struct {
 	// AnyServer: every server takes clients, so a client asks the one beside it as
 	// long as that one is not dead; a refusal sends only that operation elsewhere.
 	AnyServer bool
+	// SyncedAtStart are files that a process syncs before it acts on what it found in
+	// them, as careful recovery does: after a kill the cache may hold what no disk has.
+	SyncedAtStart []string
 	// Reply is the name of the answer that decides its elections, which F6 delays;
 	// empty: the script means nothing here.
 	Reply string

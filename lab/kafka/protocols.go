@@ -43,7 +43,7 @@ func Protocols() []lab.Protocol {
 func preset(name, title, chinese string, o options) lab.Protocol {
 	return lab.Protocol{
 		Name: name, Title: title, Chinese: chinese,
-		Slowest: sessionTimeout, Helpers: 3, Epochs: true,
+		Slowest: sessionTimeout, Helpers: 3, Epochs: true, SyncedAtStart: []string{"raft"}, // the coordination service's; a broker syncs nothing
 		Switches: switches(),
 		New:      func(c lab.Config) lab.Machine { return newMachine(c, o) },
 	}

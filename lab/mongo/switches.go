@@ -73,7 +73,7 @@ func Protocols() []lab.Protocol {
 func pv0Preset(name, w, title, chinese, about string) lab.Protocol {
 	return lab.Protocol{
 		Name: name, Title: title, Chinese: chinese, About: about,
-		Slowest: 10 * id.Second, Reply: ElectReply{}.Name(), Switches: switches0,
+		Slowest: 10 * id.Second, Reply: ElectReply{}.Name(), SyncedAtStart: []string{journal}, Switches: switches0,
 		New: func(c lab.Config) lab.Machine { return newPV0(c, w) },
 	}
 }
@@ -81,7 +81,7 @@ func pv0Preset(name, w, title, chinese, about string) lab.Protocol {
 func pv1Preset(name, w, title, chinese, about string) lab.Protocol {
 	return lab.Protocol{
 		Name: name, Title: title, Chinese: chinese, About: about,
-		Slowest: 11500 * id.Millisecond, Epochs: true, EpochWord: "term", Reply: RequestVotesReply{}.Name(), Switches: switches1,
+		Slowest: 11500 * id.Millisecond, Epochs: true, EpochWord: "term", Reply: RequestVotesReply{}.Name(), SyncedAtStart: []string{journal, votes}, Switches: switches1,
 		New: func(c lab.Config) lab.Machine { return newPV1(c, w) },
 	}
 }

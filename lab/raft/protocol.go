@@ -30,7 +30,7 @@ type timing struct{ heartbeat, shortest, longest, window id.Duration }
 func preset(name, title, chinese string, d timing) lab.Protocol {
 	return lab.Protocol{
 		Name: name, Title: title, Chinese: chinese,
-		Slowest: d.longest, Epochs: true, EpochWord: "term", Reply: "Vote",
+		Slowest: d.longest, Epochs: true, EpochWord: "term", Reply: "Vote", SyncedAtStart: []string{"raft"},
 		Switches: switches(),
 		New:      func(c lab.Config) lab.Machine { return newMachine(c, d) },
 	}

@@ -111,7 +111,7 @@ func Protocols() []lab.Protocol {
 	with := func(name, title, chinese, about, reply string, minimum func(lab.Config) int, document bool) lab.Protocol {
 		return lab.Protocol{
 			Name: name, Title: title, Chinese: chinese, About: about,
-			Slowest: 90 * id.Second, Ranks: []lab.Node{1, 2, 3, 4, 5},
+			Slowest: 90 * id.Second, SyncedAtStart: []string{"state"}, Ranks: []lab.Node{1, 2, 3, 4, 5},
 			Reply: reply, Switches: switches,
 			New: func(c lab.Config) lab.Machine { return newMachine(c, settings(c, minimum(c), document)) },
 		}
