@@ -28,7 +28,7 @@ const svgStyle = `
   .gap { fill: #ffffff; text-anchor: middle; font-weight: 600 }
   .none { fill: #818b98; text-anchor: middle }
   .c1 { fill: #1b7f5c } .c2 { fill: #4c63b6 } .c3 { fill: #8f6400 } .c4 { fill: #b34700 }
-  .c5 { fill: #b3122d } .c6 { fill: #5a1e76 } .c7 { fill: #24292f }
+  .c5 { fill: #5a1e76 } .c6 { fill: #b3122d } .c7 { fill: #24292f }
   .c0 { fill: none; stroke: #d1d9e0 }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc } .page { fill: #0d1117 } .soft { fill: #9198a1 } .c0 { stroke: #3d444d } .c7 { stroke: #f0f6fc }
