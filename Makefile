@@ -26,7 +26,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+): ## /\1\t/' | expand -t 12
 
 .PHONY: check
-check: ## everything that must be green before a change lands (under 15 minutes on 2 cores)
+check: ## everything that must be green before a change lands (some ten minutes on 2 cores)
 	@$(step) "format" .ci/format
 	@$(step) "generated files" .ci/generated
 	@$(step) "vet" go vet ./...
