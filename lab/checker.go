@@ -47,7 +47,6 @@ type checker struct {
 type opState struct {
 	o       *operation
 	holders int
-	acked   bool
 }
 
 // nodeState is what the checker knows of one node's present life.
@@ -103,7 +102,6 @@ func (c *checker) ended(o *operation) {
 	case answered:
 		if o.verb == "write" {
 			c.m.Acked++
-			c.ops[o.number-1].acked = true
 			c.acked = append(c.acked, o.number)
 		}
 	case refused:
